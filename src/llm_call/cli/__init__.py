@@ -1,0 +1,1 @@
+"""The command line. Standard output holds the answer alone; everything else goes to standard error."""

@@ -1,0 +1,115 @@
+"""`llm-call ask`: one prompt, one checked answer."""
+
+import json
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import typer
+
+from llm_call.cli.output import REJECTED, run, say, tell_result, tell_trace, waiting
+from llm_call.core.api import default_client
+from llm_call.core.client import AskOptions, Client
+from llm_call.core.domain.errors import ConfigError
+from llm_call.core.domain.result import Result
+
+
+def ask(prompt: str, options: AskOptions, *, stream: bool, as_json: bool, trace: bool) -> None:
+    """Print the answer; a rejected one is told on standard error and exits with 1."""
+    client = default_client()
+    text = sys.stdin.read() if prompt == "-" else prompt
+    if not text.strip():
+        raise ConfigError("the prompt is empty", hint="Give a prompt, or - to read standard input.")
+    result = run(_streamed(client, text, options) if stream else _whole(client, text, options))
+    if trace:
+        tell_trace(result.trace)
+        tell_result(result)
+    if as_json:
+        typer.echo(msgspec.json.format(msgspec.json.encode(_summary(result)), indent=2).decode())
+    elif result.ok and not stream:
+        typer.echo(
+            result.value if isinstance(result.value, str) else json.dumps(result.value, indent=2, ensure_ascii=False)
+        )
+    if not result.ok:
+        _tell_rejection(result)
+        raise typer.Exit(REJECTED)
+
+
+async def _whole(client: Client, prompt: str, options: AskOptions) -> Result[Any]:
+    plan = client.plan(prompt, **options)
+    with waiting(f"asking {plan.model}"):
+        result = await client.execute(plan)
+    await client.close()
+    return result
+
+
+async def _streamed(client: Client, prompt: str, options: AskOptions) -> Result[Any]:
+    async with client.ask_stream(prompt, **options) as answer:
+        async for piece in answer:
+            typer.echo(piece, nl=False)
+    typer.echo()
+    await client.close()
+    return answer.result
+
+
+def _summary(result: Result[Any]) -> dict[str, Any]:
+    return {
+        "ok": result.ok,
+        "value": result.value,
+        "text": result.text,
+        "model": result.response.model,
+        "problems": result.problems,
+        "repairs": result.repairs,
+        "usage": result.usage,
+        "cost": result.cost,
+        "finish_reason": result.response.finish_reason,
+        "trace": result.trace,
+    }
+
+
+def _tell_rejection(result: Result[Any]) -> None:
+    say("error: the answer was rejected after the last round.", color="red")
+    for problem in result.problems:
+        say(f"  {problem}")
+    say(f"  the answer was: {result.text[:500]!r}")
+
+
+def read_schema(path: Path) -> dict[str, Any]:
+    """The JSON object in the file at `path`.
+
+    Raises:
+        ConfigError: There is no such file, or it holds no JSON object; the message says where.
+    """
+    try:
+        schema = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}", hint="Give the path of a JSON Schema.") from error
+    except json.JSONDecodeError as error:
+        raise ConfigError(f"{path}:{error.lineno}:{error.colno}: {error.msg}", hint="Mend the JSON.") from error
+    except ValueError as error:
+        raise ConfigError(f"{path}: {error}", hint="A schema is JSON in UTF-8.") from error
+    if not isinstance(schema, dict):
+        raise ConfigError(f"{path}: a schema is a JSON object", hint='For example {"type": "object", ...}.')
+    return schema
+
+
+def read_check(text: str) -> dict[str, Any]:
+    """`NAME` or `NAME:key=value,key=value` as an entry of `validation`. Values are JSON where they can be read so.
+
+    A comma ends a value only where another `key=` follows it.
+    """
+    name, _, rest = text.partition(":")
+    pairs = [pair.partition("=") for pair in re.split(r",(?=\w+=)", rest)] if rest else []
+    for key, equals, _ in pairs:
+        if not equals:
+            raise ConfigError(f"--validate {text!r}: {key!r} has no value", hint="Write NAME:key=value,key=value.")
+    return {"type": name, "params": {key: _read_value(value) for key, _, value in pairs}}
+
+
+def _read_value(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text

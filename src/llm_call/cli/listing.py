@@ -1,0 +1,84 @@
+"""The commands that list what there is: models, validators, settings."""
+
+import inspect
+from typing import Any
+
+import msgspec
+import typer
+
+from llm_call.cli.output import errors_told
+from llm_call.core.config import Settings, build_client, load, shown
+from llm_call.core.domain.errors import ConfigError
+from llm_call.core.domain.keys import near_names
+from llm_call.core.providers.registry import Provider
+from llm_call.core.router import PROVIDER_PATTERNS, Router
+from llm_call.core.transport.model_file import obstacle
+from llm_call.core.validation import registered
+
+
+def list_models() -> None:
+    """Print each model that is known by name, its provider, and its state."""
+    with errors_told():
+        settings = load()
+        router = build_client(settings).router
+        default = settings.config.default_model or router.default_model()
+        for row in router.rows:
+            for name in row.models or ((row.default_model,) if row.default_model else ()):
+                full = f"{row.name}/{name}"
+                mark = "  (default)" if full == default else ""
+                typer.echo(f"{full:<24} {_state(row, router, settings)}{mark}")
+        typer.echo("\nA name goes to the first provider whose pattern it matches:")
+        for pattern, provider in PROVIDER_PATTERNS.items():
+            typer.echo(f"  {pattern:<22} {provider}")
+
+
+def _state(row: Provider, router: Router, settings: Settings) -> str:
+    if row.transport != "local":
+        return "ready" if router.has_credential(row) else f"needs {row.credential_env}"
+    todo = obstacle(settings.config.local.model_path, str(settings.cache))
+    return "ready" if todo is None else f"not installed. {todo}"
+
+
+def list_validators(name: str | None) -> None:
+    """Print every validator with its first line, or one with its parameters."""
+    with errors_told():
+        entries = registered()
+        if name is None:
+            for each, entry in entries.items():
+                typer.echo(f"{each:<22} {_summary(entry.type)}")
+            return
+        if name not in entries:
+            near = near_names(name, entries)
+            hint = f"Did you mean {' or '.join(near)}?" if near else "`llm-call validators` lists them."
+            raise ConfigError(f"unknown validator {name!r}", hint=hint)
+        entry = entries[name]
+        typer.echo(f"{name}: {inspect.getdoc(entry.type)}")
+        for field in msgspec.structs.fields(entry.type):
+            typer.echo(f"  {field.encode_name}: {_type_name(field.type)}{_default(field)}")
+        for alias, field_name in entry.aliases.items():
+            typer.echo(f"  {alias} is another name of {field_name}")
+
+
+def list_settings() -> None:
+    """Print every setting, its value, and where that came from."""
+    with errors_told():
+        settings = load()
+        typer.echo(f"# {settings.file}{'' if settings.file.is_file() else ' (not there)'}")
+        for name, value, origin in shown(settings):
+            typer.echo(f"{name} = {msgspec.json.encode(value).decode()}  # {origin}")
+        for variable in settings.credentials:
+            typer.echo(f"# {variable} is set")
+
+
+def _summary(type_: type) -> str:
+    return (inspect.getdoc(type_) or "").partition("\n")[0]
+
+
+def _type_name(type_: Any) -> str:
+    return str(getattr(type_, "__name__", type_)) if isinstance(type_, type) else str(type_).replace("typing.", "")
+
+
+def _default(field: Any) -> str:
+    if field.default is msgspec.NODEFAULT:
+        return " (required)"
+    return "" if field.default is msgspec.UNSET else f" = {field.default!r}"

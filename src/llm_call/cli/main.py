@@ -1,0 +1,106 @@
+"""The commands. Their modules are imported when they run: `--help` stays quick."""
+
+from decimal import Decimal
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from llm_call.cli.test_runner import app as test_app
+
+app = typer.Typer(
+    name="llm-call",
+    help="One call, any model, an answer you can trust.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    rich_markup_mode=None,
+)
+config_app = typer.Typer(help="Look at the settings.", no_args_is_help=True)
+app.add_typer(test_app, name="test", help="Run files of test cases.")
+app.add_typer(config_app, name="config")
+
+
+@app.command()
+def ask(
+    prompt: Annotated[str, typer.Argument(help="What to ask; - reads standard input.")],
+    model: Annotated[str | None, typer.Option("--model", "-m", help="provider/model.")] = None,
+    system: Annotated[str | None, typer.Option("--system", "-s", help="The system prompt.")] = None,
+    schema: Annotated[Path | None, typer.Option(help="A JSON Schema that the answer must fit.")] = None,
+    validate: Annotated[
+        list[str] | None,
+        typer.Option("--validate", "-v", help="A check: NAME or NAME:key=value,key=value. Repeatable."),
+    ] = None,
+    stream: Annotated[bool, typer.Option("--stream", help="Print the answer as it arrives.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the whole result as JSON.")] = False,
+    trace: Annotated[bool, typer.Option("--trace", help="Show every attempt and verdict on standard error.")] = False,
+    timeout: Annotated[float | None, typer.Option(help="Seconds for the whole call.")] = None,
+    max_tokens: Annotated[int | None, typer.Option(help="The most tokens that an answer may have.")] = None,
+    temperature: Annotated[float | None, typer.Option("--temperature", "-t", help="0 is the most repeatable.")] = None,
+    rounds: Annotated[int | None, typer.Option(help="How often to ask in all while answers are rejected (3).")] = None,
+    max_cost: Annotated[float | None, typer.Option(help="US dollars that the whole call may cost.")] = None,
+    fallback: Annotated[list[str] | None, typer.Option(help="A model to ask when no answer comes. Repeatable.")] = None,
+    api_base: Annotated[str | None, typer.Option(help="The URL of any OpenAI-compatible server.")] = None,
+) -> None:
+    """Ask a model and print its checked answer.
+
+    Exits with 0 when answered, 1 when the answer was rejected, 2 for a wrong argument or setting, 4 when no answer came,
+    5 when the time or the budget is used up, 130 when interrupted.
+    """
+    from llm_call.cli.ask import ask as run_ask  # noqa: PLC0415  (start-up)
+    from llm_call.cli.ask import read_check, read_schema  # noqa: PLC0415  (start-up)
+    from llm_call.cli.output import errors_told  # noqa: PLC0415  (start-up)
+
+    with errors_told():
+        run_ask(
+            prompt,
+            {
+                "model": model,
+                "system": system,
+                "schema": read_schema(schema) if schema else None,
+                "validate": [read_check(text) for text in validate or ()],
+                "timeout": timeout,
+                "max_tokens": max_tokens,
+                "temperature": temperature,
+                "rounds": rounds,
+                "max_cost": None if max_cost is None else Decimal(str(max_cost)),
+                "fallback_models": fallback or (),
+                "api_base": api_base,
+            },
+            stream=stream,
+            as_json=as_json,
+            trace=trace,
+        )
+
+
+@app.command()
+def models() -> None:
+    """List the models and providers, and whether they can be used now."""
+    from llm_call.cli.listing import list_models  # noqa: PLC0415  (start-up)
+
+    list_models()
+
+
+@app.command()
+def validators(name: Annotated[str | None, typer.Argument(help="Show one with its parameters.")] = None) -> None:
+    """List the validators by name, or describe one."""
+    from llm_call.cli.listing import list_validators  # noqa: PLC0415  (start-up)
+
+    list_validators(name)
+
+
+@config_app.command("show")
+def config_show() -> None:
+    """Print every setting, its value, and where that came from."""
+    from llm_call.cli.listing import list_settings  # noqa: PLC0415  (start-up)
+
+    list_settings()
+
+
+def main() -> None:
+    """The console script."""
+    app()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,130 @@
+"""What the commands say beside their answer: errors in one line, exit codes, the trace as a timeline."""
+
+import asyncio
+import os
+import sys
+from collections.abc import Coroutine, Iterator
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+import typer
+
+from llm_call.core.domain.errors import ConfigError, LLMCallError, OutputError, PolicyError, UnsupportedError
+from llm_call.core.domain.response import Usage
+from llm_call.core.domain.result import Result
+from llm_call.core.domain.trace import Attempt, Trace
+from llm_call.core.domain.verdict import Verdict
+
+T = TypeVar("T")
+
+REJECTED, USAGE, PROVIDER, BUDGET, INTERRUPTED = 1, 2, 4, 5, 130
+
+
+def exit_code(error: LLMCallError) -> int:
+    """The exit code that an error means."""
+    match error:
+        case OutputError():
+            return REJECTED
+        case ConfigError() | UnsupportedError():
+            return USAGE
+        case PolicyError():
+            return BUDGET
+        case _:
+            return PROVIDER
+
+
+@contextmanager
+def errors_told() -> Iterator[None]:
+    """Turn an error into its line on standard error and its exit code; an interrupt into 130."""
+    try:
+        yield
+    except LLMCallError as error:
+        tell_error(error)
+        raise typer.Exit(exit_code(error)) from error
+    except KeyboardInterrupt:
+        say("interrupted")
+        raise typer.Exit(INTERRUPTED) from None
+
+
+def run(coroutine: Coroutine[Any, Any, T]) -> T:
+    """What `coroutine` returns; an interrupt cancels it."""
+    return asyncio.run(coroutine)
+
+
+def say(line: str, *, color: str | None = None) -> None:
+    """A line on standard error; in colour only on a terminal that wants it."""
+    typer.secho(line, err=True, fg=color if wants_color() else None)
+
+
+def wants_color() -> bool:
+    """Whether standard error is a terminal and nobody has asked for plain text."""
+    return sys.stderr.isatty() and "NO_COLOR" not in os.environ and os.environ.get("TERM") != "dumb"
+
+
+def tell_error(error: LLMCallError) -> None:
+    """`error: what happened. What to do.` in one line, and the attempts where there were several."""
+    first, *more = str(error).split("\n")
+    hint = f" {error.hint}" if error.hint else ""
+    end = "" if first.endswith((".", "?", "!")) or not hint else "."
+    say(f"error: {first}{end}{hint}", color="red")
+    for line in more:
+        say(f"  {line}")
+
+
+@contextmanager
+def waiting(what: str) -> Iterator[None]:
+    """A sign of life on a terminal while something takes its time."""
+    if not wants_color():
+        yield
+        return
+    from rich.console import Console  # noqa: PLC0415  (start-up: only a terminal needs it)
+
+    with Console(stderr=True).status(what):
+        yield
+
+
+def tell_result(result: Result[Any]) -> None:
+    """Which model answered, in what time, with how many tokens, at what cost."""
+    cost = "" if result.cost is None else f", ${result.cost:f}"
+    verb, color = ("answered", "green") if result.ok else ("rejected", "red")
+    tokens = _tokens(result.usage)
+    say(f"{verb}: {result.trace.model} in {result.trace.duration:.2f} s{tokens}{cost}", color=color)
+
+
+def tell_trace(trace: Trace) -> None:
+    """The timeline: each round, its attempts and verdicts."""
+    for each in trace.rounds:
+        say(f"round {each.number}: {each.rung}")
+        for attempt in each.attempts:
+            tell_attempt(attempt)
+        for verdict in each.verdicts:
+            tell_verdict(verdict)
+        if each.response is not None:
+            for notice in each.response.notices:
+                say(f"  notice: {notice.field} was {notice.fate}: {notice.message}")
+
+
+def tell_attempt(attempt: Attempt) -> None:
+    """One line: when, which target, how long, and what came of it."""
+    waited = f" after {attempt.wait:.2f} s" if attempt.wait else ""
+    why = f" ({attempt.why})" if attempt.why else ""
+    what = (
+        f"{attempt.failure.kind}: {attempt.failure.message}" if attempt.failure else f"answered{_tokens(attempt.usage)}"
+    )
+    color = "red" if attempt.failure else None
+    start = f"  {attempt.started:7.2f} s  attempt {attempt.number}{waited}{why}  {attempt.target}"
+    say(f"{start}  {attempt.duration:.2f} s  {what}", color=color)
+
+
+def tell_verdict(verdict: Verdict) -> None:
+    """One line: valid or not, and why not."""
+    if verdict.valid:
+        say(f"  valid    {verdict.validator}", color="green")
+    else:
+        say(f"  rejected {verdict.validator}: {verdict.error}", color="red")
+
+
+def _tokens(usage: Usage | None) -> str:
+    if usage is None or usage.input_tokens is None:
+        return ""
+    return f", {usage.input_tokens} tokens in, {usage.output_tokens} out"

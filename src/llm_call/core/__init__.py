@@ -1,0 +1,1 @@
+"""The library. It knows no application."""

@@ -1,0 +1,72 @@
+"""The functions that most users need, on one client made from the user's own settings."""
+
+import threading
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import Any, Unpack
+
+from llm_call.core.client import AskOptions, Client, run_sync
+from llm_call.core.config import build_client, load
+from llm_call.core.domain.messages import Message
+from llm_call.core.domain.result import Result
+from llm_call.core.live import LiveAnswer
+
+_client: Client | None = None
+_lock = threading.Lock()
+
+
+def default_client() -> Client:
+    """The client that the functions here use, made on first use from the environment and the user's file.
+
+    Raises:
+        ConfigError: A setting is wrong.
+    """
+    global _client  # noqa: PLW0603  (one for the process)
+    with _lock:
+        if _client is None:
+            _client = build_client(load())
+    return _client
+
+
+async def ask(prompt: str | Sequence[Message], **options: Unpack[AskOptions]) -> Result[Any]:
+    """The model's answer to `prompt`, checked; `AskOptions` lists what else can be said.
+
+    A rejected answer is a result whose `ok` is false; `.unwrap()` gives the value or raises.
+
+    Raises:
+        ConfigError: An argument is wrong; nothing was sent.
+        LLMCallError: There is no answer; the error's trace tells what was tried.
+    """
+    return await default_client().ask(prompt, **options)
+
+
+def ask_sync(prompt: str | Sequence[Message], **options: Unpack[AskOptions]) -> Result[Any]:
+    """`ask` for synchronous code; also from inside a running event loop, which it blocks."""
+    return run_sync(ask(prompt, **options))
+
+
+def ask_stream(
+    prompt: str | Sequence[Message], **options: Unpack[AskOptions]
+) -> AbstractAsyncContextManager[LiveAnswer]:
+    """The answer as it arrives.
+
+    async with ask_stream("...") as answer:
+        async for text in answer: ...
+    answer.result
+    """
+    return default_client().ask_stream(prompt, **options)
+
+
+async def call(config: Mapping[str, Any]) -> Result[Any]:
+    """What the call that `config` (the `llm_config` dictionary of a case) describes comes to.
+
+    Raises:
+        ConfigError: A key or a value is wrong; nothing was sent.
+        LLMCallError: There is no answer; the error's trace tells what was tried.
+    """
+    return await default_client().call(config)
+
+
+def call_sync(config: Mapping[str, Any]) -> Result[Any]:
+    """`call` for synchronous code; also from inside a running event loop, which it blocks."""
+    return run_sync(call(config))

@@ -1,0 +1,162 @@
+"""`llm_config`: one call in the words of case files. It becomes a request and what surrounds it.
+
+Its own keys are taken out first; what is left is a request of the OpenAI chat dialect and is read by that codec.
+"""
+
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from llm_call.core.domain.errors import ConfigError, UnsupportedError
+from llm_call.core.domain.keys import canonical_keys
+from llm_call.core.domain.messages import Media
+from llm_call.core.domain.request import Request
+from llm_call.core.providers.registry import read_request
+from llm_call.core.validation.base import Validator, build
+
+ALIASES = {
+    "validation_strategies": "validation",
+    "schema": "response_schema",
+}
+
+# What belongs to the request itself, in the words of the OpenAI chat dialect.
+REQUEST_KEYS = (
+    "messages",
+    "max_tokens",
+    "max_completion_tokens",
+    "temperature",
+    "top_p",
+    "stop",
+    "seed",
+    "frequency_penalty",
+    "presence_penalty",
+    "logprobs",
+    "top_logprobs",
+    "reasoning_effort",
+    "response_format",
+    "tools",
+    "tool_choice",
+    "parallel_tool_calls",
+)
+
+# Known from users' files, and not honoured yet: a case that asks for them says so instead of passing without them.
+NOT_YET = (
+    "batch_mode",
+    "cache_key",
+    "debug_mode",
+    "debug_tool_mcp_config",
+    "debug_tool_name",
+    "force_refresh",
+    "function_call",
+    "functions",
+    "image_directory",
+    "max_attempts_before_human",
+    "max_attempts_before_tool_use",
+    "max_concurrent",
+    "max_image_size_kb",
+    "mcp_config",
+    "original_user_prompt",
+    "parallel",
+    "requests",
+    "simulate_primary_failure",
+    "simulate_rate_limit",
+)
+
+
+class CallConfig(Struct, frozen=True, kw_only=True):
+    """The keys around the request. `timeout` is in seconds and spans the whole call; `max_cost` is in US dollars."""
+
+    model: str | None = None
+    provider: str | None = None
+    question: str | None = None
+    validation: tuple[str | Mapping[str, Any], ...] = ()
+    default_validate: bool = True
+    response_schema: Mapping[str, Any] | None = None
+    retry_config: Mapping[str, Any] | None = None
+    rounds: int | None = None
+    timeout: float | None = None
+    max_cost: Decimal | None = None
+    fallback_models: tuple[str, ...] = ()
+    api_base: str | None = None
+    api_key: str | None = None
+    stream: bool = False
+    strict: bool = False
+
+    def __post_init__(self) -> None:
+        if self.timeout is not None and self.timeout <= 0:
+            raise ConfigError("timeout must be more than 0 seconds", hint="Leave it out for no limit.")
+        if self.rounds is not None and self.rounds < 1:
+            raise ConfigError("rounds must be at least 1", hint="1 means: ask once, never again.")
+
+    @property
+    def target(self) -> str | None:
+        """The model's full name: `provider` is put before a `model` that does not name one."""
+        if self.provider is None or self.model is None or self.model.startswith(f"{self.provider}/"):
+            return self.model
+        return f"{self.provider}/{self.model}"
+
+
+def read_config(config: Mapping[str, Any]) -> tuple[CallConfig, Request]:
+    """The call that `config` describes. The request's model is a blank: its target's name takes its place.
+
+    Raises:
+        ConfigError: A key is unknown, stands there twice, or has a value that cannot be.
+        UnsupportedError: A key is known but not honoured in this version.
+    """
+    own = CallConfig.__struct_fields__
+    keys = canonical_keys(config, known=(*own, *REQUEST_KEYS, *NOT_YET), aliases=ALIASES, what="llm_config")
+    if asked := [key for key in NOT_YET if keys.get(key)]:
+        raise UnsupportedError(f"llm_config: {asked[0]!r} is not supported in this version", hint="Leave it out.")
+    try:
+        call = msgspec.convert({key: keys[key] for key in own if key in keys}, CallConfig, strict=True)
+    except msgspec.ValidationError as error:
+        raise ConfigError(f"llm_config: {error}", hint="See the table of case keys.") from error
+    return call, _request(call, {key: keys[key] for key in REQUEST_KEYS if key in keys})
+
+
+def _request(call: CallConfig, body: dict[str, Any]) -> Request:
+    if call.question is not None:
+        if "messages" in body:
+            raise ConfigError("llm_config: both question and messages are given", hint="Keep one of them.")
+        body["messages"] = [{"role": "user", "content": call.question}]
+    if not body.get("messages"):
+        raise ConfigError("llm_config: there is nothing to ask", hint="Give messages, or a question.")
+    if call.response_schema is not None:
+        if "response_format" in body:
+            raise ConfigError("llm_config: both schema and response_format are given", hint="Keep one of them.")
+        form = {"name": "answer", "schema": call.response_schema}
+        body["response_format"] = {"type": "json_schema", "json_schema": form}
+    request = read_request({"model": call.target or "default", **body})
+    _refuse_paths(request)
+    return request
+
+
+def _refuse_paths(request: Request) -> None:
+    """No string inside a message is ever opened as a path."""
+    for message in request.messages:
+        for part in message.parts:
+            if isinstance(part, Media) and part.url and not part.url.lower().startswith(("https://", "http://")):
+                raise UnsupportedError(
+                    f"llm_config: the image {part.url[:80]!r} is a path, and paths in messages are not opened",
+                    hint="Use a data: URL, for example that of llm_call.encode_image(path).",
+                )
+
+
+def read_validator(entry: str | Mapping[str, Any]) -> Validator:
+    """The validator that an entry of `validation` names, built and so checked.
+
+    Raises:
+        ConfigError: It is unknown or cannot be built.
+    """
+    if isinstance(entry, str):
+        return build(entry)
+    keys = canonical_keys(entry, known=("type", "params"), aliases={"strategy": "type"}, what="validation")
+    name, params = keys.get("type"), keys.get("params") or {}
+    if not isinstance(name, str) or not isinstance(params, Mapping):
+        raise ConfigError(
+            "validation: an entry needs a type, and params as an object", hint='{"type": ..., "params": {...}}'
+        )
+    return build(name, params)

@@ -1,0 +1,121 @@
+"""A response in motion: five events, and `fold`, which turns them into the response they amount to.
+
+The order: one `ResponseStart`; then parts, each `PartStart`, any number of `PartDelta`, `PartEnd`, told apart by
+`index` and free to overlap; last one `ResponseEnd`. A stream that stops early has no `ResponseEnd`.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from llm_call.core.domain.messages import Part, Reasoning, Text, ToolCall
+from llm_call.core.domain.response import FinishReason, Response, Usage
+
+
+class ResponseStart(Struct, frozen=True, kw_only=True, tag="response_start"):
+    """The provider has begun to answer."""
+
+    model: str
+    id: str | None = None
+
+
+class PartStart(Struct, frozen=True, kw_only=True, tag="part_start"):
+    """A part begins. `part` is its empty form: deltas are appended to it."""
+
+    index: int
+    part: Part
+
+
+class PartDelta(Struct, frozen=True, kw_only=True, tag="part_delta"):
+    """More of a part: text, reasoning, or a piece of a tool call's arguments."""
+
+    index: int
+    text: str
+
+
+class PartEnd(Struct, frozen=True, kw_only=True, tag="part_end"):
+    """A part is complete. `signature` and `provider_data` are known only now."""
+
+    index: int
+    signature: str | None = None
+    provider_data: Mapping[str, Any] = {}
+
+
+class ResponseEnd(Struct, frozen=True, kw_only=True, tag="response_end"):
+    """The answer is complete."""
+
+    finish_reason: FinishReason
+    usage: Usage = Usage()
+    provider_data: Mapping[str, Any] = {}
+
+
+Event = ResponseStart | PartStart | PartDelta | PartEnd | ResponseEnd
+
+
+def fold(events: Iterable[Event]) -> Response:
+    """The response that a complete stream of events amounts to.
+
+    Raises:
+        ValueError: The events do not form one complete response.
+    """
+    folding = Folding()
+    for event in events:
+        folding.add(event)
+    return folding.response()
+
+
+class Folding:
+    """`fold`, an event at a time."""
+
+    def __init__(self) -> None:
+        self._start: ResponseStart | None = None
+        self._end: ResponseEnd | None = None
+        self._parts: dict[int, Part] = {}
+        self._pieces: dict[int, list[str]] = {}
+
+    def add(self, event: Event) -> None:
+        """Take in the next event."""
+        match event:
+            case ResponseStart():
+                self._start = event
+            case PartStart(index=index, part=part):
+                self._parts[index] = part
+                self._pieces[index] = []
+            case PartDelta(index=index, text=text):
+                self._pieces[index].append(text)
+            case PartEnd(index=index):
+                self._parts[index] = _complete(self._parts[index], "".join(self._pieces.pop(index)), event)
+            case ResponseEnd():
+                self._end = event
+
+    def response(self) -> Response:
+        """What the events so far amount to.
+
+        Raises:
+            ValueError: They do not form one complete response yet.
+        """
+        if self._start is None or self._end is None or self._pieces:
+            raise ValueError("the events do not form a complete response")
+        return Response(
+            id=self._start.id,
+            model=self._start.model,
+            parts=tuple(self._parts[index] for index in sorted(self._parts)),
+            finish_reason=self._end.finish_reason,
+            usage=self._end.usage,
+            provider_data=self._end.provider_data,
+        )
+
+
+def _complete(part: Part, added: str, end: PartEnd) -> Part:
+    match part:
+        case Text():
+            part = replace(part, text=part.text + added)
+        case Reasoning():
+            part = replace(part, text=part.text + added, signature=end.signature or part.signature)
+        case ToolCall():
+            part = replace(part, arguments=part.arguments + added)
+    if end.provider_data:
+        part = replace(part, provider_data={**part.provider_data, **end.provider_data})
+    return part

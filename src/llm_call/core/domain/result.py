@@ -1,0 +1,56 @@
+"""What a call came to."""
+
+from decimal import Decimal
+from typing import Generic, TypeVar
+
+from msgspec import Struct
+
+from llm_call.core.domain.errors import OutputError
+from llm_call.core.domain.response import Response, Usage
+from llm_call.core.domain.trace import Trace
+from llm_call.core.domain.verdict import Repair, Verdict
+
+T = TypeVar("T")
+
+
+class Result(Struct, Generic[T], frozen=True, kw_only=True):
+    """What a call came to.
+
+    `value` is the validated value: the text itself, or the JSON value where one was asked for; `None` when `ok` is
+    false. `usage` and `cost` (US dollars, `None` when unknown) cover everything that the call caused.
+    """
+
+    ok: bool
+    value: T | None
+    response: Response
+    trace: Trace
+    verdicts: tuple[Verdict, ...] = ()
+    repairs: tuple[Repair, ...] = ()
+    usage: Usage = Usage()
+    cost: Decimal | None = None
+    rung: str = "ask"
+    pending: str | None = None
+
+    @property
+    def text(self) -> str:
+        """The answer as the model wrote it."""
+        return self.response.text
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """Why the answer was rejected, a line each; empty when it was not."""
+        return tuple(str(problem) for verdict in self.verdicts if not verdict.valid for problem in verdict.problems)
+
+    def unwrap(self) -> T:
+        """The value.
+
+        Raises:
+            OutputError: The answer was rejected; the error holds this result with its whole history.
+        """
+        if not self.ok:
+            message = f"the answer was rejected: {'; '.join(self.problems)}"
+            raise OutputError(
+                message, result=self, hint="The error's trace shows every answer and why it was rejected."
+            )
+        value: T = self.value  # type: ignore[assignment]  # ok means that there is one
+        return value

@@ -1,0 +1,53 @@
+"""What happened: every attempt, every round."""
+
+from msgspec import Struct
+
+from llm_call.core.domain.response import Response, Usage
+from llm_call.core.domain.verdict import Verdict
+
+
+class Failure(Struct, frozen=True, kw_only=True):
+    """Why an attempt gave no answer. `retry_after` is the server's hint in seconds."""
+
+    kind: str
+    message: str
+    status: int | None = None
+    code: str | None = None
+    request_id: str | None = None
+    retry_after: float | None = None
+
+
+class Attempt(Struct, frozen=True, kw_only=True):
+    """One request on the wire. Times are in seconds; `started` counts from the start of the call."""
+
+    number: int
+    target: str
+    started: float
+    duration: float
+    wait: float = 0.0
+    why: str = ""
+    usage: Usage | None = None
+    failure: Failure | None = None
+
+
+class Round(Struct, frozen=True, kw_only=True):
+    """One question and its judgement. `rung` names how it was asked: `ask` first, then `reask`."""
+
+    number: int
+    rung: str
+    attempts: tuple[Attempt, ...] = ()
+    verdicts: tuple[Verdict, ...] = ()
+    response: Response | None = None
+
+
+class Trace(Struct, frozen=True, kw_only=True):
+    """The whole call. `duration` is in seconds."""
+
+    model: str
+    rounds: tuple[Round, ...] = ()
+    duration: float = 0.0
+
+    @property
+    def attempts(self) -> tuple[Attempt, ...]:
+        """All attempts of all rounds, in order."""
+        return tuple(attempt for each in self.rounds for attempt in each.attempts)

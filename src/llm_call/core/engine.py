@@ -1,0 +1,282 @@
+"""A call, carried out: rounds of question and judgement, each of attempts at targets, within one budget.
+
+Everything that happens is written into one record. The loop of attempts is `retry.run_attempts`; what follows a
+failure is decided by the policies; how a request looks on the wire is the codec's business, how it travels is the
+transport's.
+"""
+
+import asyncio
+import random
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing, asynccontextmanager
+from fnmatch import fnmatchcase
+from typing import Any, TypeVar
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from llm_call.core.domain.errors import (
+    AttemptTimeoutError,
+    BudgetExceededError,
+    DeadlineExceededError,
+    LLMCallError,
+    PolicyError,
+    UnsupportedError,
+)
+from llm_call.core.domain.events import Event, Folding, ResponseEnd
+from llm_call.core.domain.messages import Media
+from llm_call.core.domain.request import Request
+from llm_call.core.domain.response import Response
+from llm_call.core.domain.result import Result
+from llm_call.core.live import LiveAnswer
+from llm_call.core.policy.budget import Budget
+from llm_call.core.policy.retry import RetryPolicy
+from llm_call.core.providers.registry import Target, TransportName
+from llm_call.core.record import AttemptScope, CallRecord
+from llm_call.core.retry import Chance, Turn, run_attempts
+from llm_call.core.transport.base import Clock, Reply, SystemClock, Timeouts, Transport
+from llm_call.core.validation.asking import with_instruction
+from llm_call.core.validation.base import Answer, Context, Validator
+from llm_call.core.validation.judging import Judgement, judge
+from llm_call.core.validation.reask import fingerprint, reask
+from llm_call.core.wire.base import WireRequest
+
+T = TypeVar("T")
+
+
+class Plan(Struct, frozen=True, kw_only=True):
+    """Everything that one call needs, checked before its first byte.
+
+    `targets` are tried in order. `rounds` bounds how often the model is asked in all when its answers are rejected.
+    `attempt_seconds` bounds one attempt, the budget's seconds the whole call. `strict` refuses a request that the
+    target's dialect cannot express in full, instead of noting what was left out.
+    """
+
+    model: str
+    request: Request
+    targets: tuple[Target, ...]
+    validators: tuple[Validator, ...] = ()
+    retry: RetryPolicy = RetryPolicy()
+    budget: Budget = Budget()
+    rounds: int = 3
+    attempt_seconds: float = 600.0
+    timeouts: Timeouts = Timeouts()
+    strict: bool = False
+    stream: bool = False
+
+    @property
+    def checks(self) -> tuple[str, ...]:
+        """The names of what is checked on the answer; empty when nothing is."""
+        output = self.request.output
+        form = () if output is None else ("json" if output.schema is None else "schema",)
+        return (*form, *(validator.name for validator in self.validators))
+
+
+class Engine:
+    """Carries out plans. `transport` gives the transport of a name; `clock` and `chance` replace time and randomness."""
+
+    def __init__(
+        self,
+        transport: Callable[[TransportName], Transport],
+        *,
+        clock: Clock | None = None,
+        chance: Chance | None = None,
+    ) -> None:
+        self._transport = transport
+        self._clock = clock or SystemClock()
+        self._chance = chance or random.random
+
+    async def execute(self, plan: Plan) -> Result[Any]:
+        """What the call comes to. A rejected answer is a result too: its `ok` is false.
+
+        Raises:
+            LLMCallError: There is no answer; the error's trace tells what was tried.
+        """
+        record = self._record(plan)
+        response, judgement = await self._round(plan, record, plan.request)
+        while not judgement.ok and record.rounds < plan.rounds:
+            before = fingerprint(judgement.verdicts)
+            request = reask(plan.request, answer=response.text, verdicts=judgement.verdicts, chance=self._chance())
+            try:
+                response, judgement = await self._round(plan, record, request)
+            except PolicyError:
+                break  # the time or the money is used up: the rejected answer is what there is
+            if fingerprint(judgement.verdicts) == before:
+                break  # the same mistake again: asking the same way once more is idle
+        return record.result(response, judgement, self._clock.now())
+
+    @asynccontextmanager
+    async def stream(self, plan: Plan) -> AsyncIterator[LiveAnswer]:
+        """The answer as it arrives.
+
+        Until its first event, retries and other targets are free; after it, an error is the caller's. Leaving the
+        context closes the request at the peer. A rejected answer is not asked for again: the caller has seen it.
+
+        Raises:
+            LLMCallError: There is no answer; the error's trace tells what was tried.
+        """
+        record = self._record(plan)
+
+        async def attempt(turn: Turn) -> tuple[AsyncExitStack, LiveAnswer]:
+            target, seconds = plan.targets[turn.target], self._room(plan, record)
+            async with AsyncExitStack() as stack:
+                scope = stack.enter_context(AttemptScope(record, target, turn, self._clock.now))
+                wire = _encode(plan, target, plan.request, stream=True)
+                async with _limited(plan, seconds):
+                    reply = await stack.enter_async_context(self._open(plan, target, wire))
+                    events = self._timed(_events(target, reply), record.deadline)
+                    await stack.enter_async_context(aclosing(events))
+                    first = await anext(events)
+
+                def finish(response: Response) -> Result[Any]:
+                    response = _noted(response, wire)
+                    scope.answered(response)
+                    return record.result(response, self._judge(plan, record, response), self._clock.now())
+
+                return stack.pop_all(), LiveAnswer(first, events, finish)
+
+        stack, live = await self._attempts(plan, record, attempt)
+        async with stack:
+            yield live
+
+    async def _round(self, plan: Plan, record: CallRecord, request: Request) -> tuple[Response, Judgement]:
+        async def attempt(turn: Turn) -> Response:
+            target, seconds = plan.targets[turn.target], self._room(plan, record)
+            with AttemptScope(record, target, turn, self._clock.now) as scope:
+                wire = _encode(plan, target, request, stream=plan.stream or target.profile.stream_only)
+                async with _limited(plan, seconds), self._open(plan, target, wire) as reply:
+                    response = _noted(await _whole(target, wire, reply), wire)
+                scope.answered(response)
+                return response
+
+        response = await self._attempts(plan, record, attempt)
+        return response, self._judge(plan, record, response)
+
+    async def _attempts(self, plan: Plan, record: CallRecord, attempt: Callable[[Turn], Awaitable[T]]) -> T:
+        record.begin_round()
+        policy = replace(plan.retry, deadline=record.deadline)
+        try:
+            return await run_attempts(
+                policy, attempt, clock=self._clock, chance=self._chance, targets=len(plan.targets)
+            )
+        except LLMCallError as error:
+            failure = record.failure(error, self._clock.now())
+            if failure is error:
+                raise
+            raise failure from error
+
+    def _judge(self, plan: Plan, record: CallRecord, response: Response) -> Judgement:
+        output = plan.request.output
+        schema = output.schema if output else None
+        answer = Answer(response.text, schema=schema, finish_reason=response.finish_reason.unified)
+        context = Context(request=plan.request, round=record.rounds + 1)
+        judgement = judge(answer, output=output, validators=plan.validators, context=context)
+        record.end_round("reask" if record.rounds else "ask", response, judgement)
+        return judgement
+
+    def _record(self, plan: Plan) -> CallRecord:
+        return CallRecord(plan.model, plan.budget, self._clock.now())
+
+    def _open(self, plan: Plan, target: Target, wire: WireRequest) -> AbstractAsyncContextManager[Reply]:
+        return self._transport(target.transport).open(target.endpoint, wire, plan.timeouts)
+
+    def _room(self, plan: Plan, record: CallRecord) -> float:
+        """The seconds that the next attempt may take.
+
+        Raises:
+            PolicyError: The budget or the time is used up.
+        """
+        if limit := record.exceeded():
+            raise BudgetExceededError(f"the budget is used up: {limit}", hint="Raise the limit, or ask for less.")
+        if record.deadline is None:
+            return plan.attempt_seconds
+        left = record.deadline - self._clock.now()
+        if left <= 0:
+            raise _too_late(plan)
+        return min(plan.attempt_seconds, left)
+
+    async def _timed(self, events: AsyncGenerator[Event, None], deadline: float | None) -> AsyncGenerator[Event, None]:
+        """`events`, until the call's time is used up."""
+        async with aclosing(events):
+            while True:
+                left = None if deadline is None else max(0.0, deadline - self._clock.now())
+                try:
+                    async with asyncio.timeout(left):
+                        event = await anext(events)
+                except StopAsyncIteration:
+                    return
+                except TimeoutError as error:
+                    raise DeadlineExceededError("the time is used up", hint="Allow more time.") from error
+                yield event
+
+
+@asynccontextmanager
+async def _limited(plan: Plan, seconds: float) -> AsyncIterator[None]:
+    """An attempt within `seconds`, which are fewer than an attempt may take where the call's time ends before."""
+    try:
+        async with asyncio.timeout(seconds):
+            yield
+    except TimeoutError as error:
+        if seconds < plan.attempt_seconds:
+            raise _too_late(plan) from error
+        raise AttemptTimeoutError(f"no whole answer within {seconds:g} s") from error
+
+
+def _encode(plan: Plan, target: Target, request: Request, *, stream: bool) -> WireRequest:
+    _refuse_unseen(target, request)
+    shaped = with_instruction(replace(request, model=target.model), target.profile)
+    wire = target.codec.encode_request(shaped, stream=stream, profile=target.profile)
+    lost = [notice for notice in wire.notices if notice.fate == "dropped"] if plan.strict else []
+    if lost:
+        raise UnsupportedError(
+            f"{target.name}: {lost[0].field}: {lost[0].message}", hint="Leave it out, or not strict."
+        )
+    return wire
+
+
+def _refuse_unseen(target: Target, request: Request) -> None:
+    seen = target.profile.media
+    if seen is None:
+        return
+    media = [part for message in request.messages for part in message.parts if isinstance(part, Media)]
+    for part in media:
+        if not any(fnmatchcase(part.media_type, pattern) for pattern in seen):
+            raise UnsupportedError(f"{target.name} takes no {part.media_type}", hint="Choose a model that does.")
+
+
+async def _whole(target: Target, wire: WireRequest, reply: Reply) -> Response:
+    if not _is_success(reply):
+        raise target.codec.decode_error(reply.status, reply.headers, await reply.read())
+    if not wire.stream:
+        return target.codec.decode_response(await reply.read())
+    folding = Folding()
+    async for event in _events(target, reply):
+        folding.add(event)
+    return folding.response()
+
+
+async def _events(target: Target, reply: Reply) -> AsyncGenerator[Event, None]:
+    """The events of a streamed reply, up to the first that ends it."""
+    if not _is_success(reply):
+        raise target.codec.decode_error(reply.status, reply.headers, await reply.read())
+    decoder = target.codec.stream_decoder()
+    async for chunk in reply.chunks():
+        for event in decoder.feed(chunk):
+            yield event
+            if isinstance(event, ResponseEnd):
+                return
+    for event in decoder.close():
+        yield event
+
+
+def _is_success(reply: Reply) -> bool:
+    return 200 <= reply.status < 300  # noqa: PLR2004  (what HTTP calls a success)
+
+
+def _noted(response: Response, wire: WireRequest) -> Response:
+    """`response` with what its request lost on the way out."""
+    return replace(response, notices=wire.notices + response.notices) if wire.notices else response
+
+
+def _too_late(plan: Plan) -> DeadlineExceededError:
+    return DeadlineExceededError(f"no answer within {plan.budget.seconds:g} s", hint="Allow more time.")

@@ -1,0 +1,35 @@
+"""What one call may cause in all: retries, re-asks and other targets share it."""
+
+from decimal import Decimal
+
+from msgspec import Struct
+
+from llm_call.core.domain.response import Usage
+
+
+class Budget(Struct, frozen=True, kw_only=True):
+    """`seconds` of time, US dollars, tokens (in and out), attempts. `None` is without limit."""
+
+    seconds: float | None = None
+    usd: Decimal | None = None
+    tokens: int | None = None
+    attempts: int | None = None
+
+
+class Spent(Struct, frozen=True, kw_only=True):
+    """What a call has caused so far. `usd` counts what is known."""
+
+    usd: Decimal = Decimal(0)
+    usage: Usage = Usage()
+    attempts: int = 0
+
+    def exceeds(self, budget: Budget) -> str | None:
+        """Which limit leaves no room for another attempt; `None` while there is room."""
+        tokens = (self.usage.input_tokens or 0) + (self.usage.output_tokens or 0)
+        if budget.attempts is not None and self.attempts >= budget.attempts:
+            return f"{self.attempts} of {budget.attempts} attempts are made"
+        if budget.tokens is not None and tokens >= budget.tokens:
+            return f"{tokens} of {budget.tokens} tokens are used"
+        if budget.usd is not None and self.usd >= budget.usd:
+            return f"{self.usd} of {budget.usd} US dollars are spent"
+        return None

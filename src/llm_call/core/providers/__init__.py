@@ -1,0 +1,1 @@
+"""Providers as data: a provider is a row."""

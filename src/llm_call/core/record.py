@@ -1,0 +1,159 @@
+"""What has happened so far in one call: the open round, the closed ones, and what they cost."""
+
+from collections.abc import Callable
+from decimal import Decimal
+from types import TracebackType
+from typing import Any, Self
+
+from llm_call.core.domain.errors import AllTargetsFailedError, LLMCallError, PolicyError
+from llm_call.core.domain.response import Response, Usage
+from llm_call.core.domain.result import Result
+from llm_call.core.domain.trace import Attempt, Failure, Round, Trace
+from llm_call.core.policy.budget import Budget, Spent
+from llm_call.core.providers.registry import Target
+from llm_call.core.retry import Turn
+from llm_call.core.validation.judging import Judgement
+
+
+class CallRecord:
+    """Written by the engine, an attempt and a round at a time. Times are in seconds from `started`."""
+
+    def __init__(self, model: str, budget: Budget, started: float) -> None:
+        self._model = model
+        self._budget = budget
+        self.started = started
+        self._rounds: list[Round] = []
+        self._attempts: list[Attempt] = []
+        self._last_errors: dict[str, LLMCallError] = {}
+        self._cost: Decimal | None = Decimal(0)
+        self._spent = Spent()
+
+    @property
+    def deadline(self) -> float | None:
+        """When the time is used up, on the clock that gave `started`."""
+        return None if self._budget.seconds is None else self.started + self._budget.seconds
+
+    @property
+    def attempts(self) -> int:
+        """How many attempts there were, in all rounds."""
+        return self._spent.attempts
+
+    @property
+    def rounds(self) -> int:
+        """How many rounds have ended."""
+        return len(self._rounds)
+
+    def exceeded(self) -> str | None:
+        """Which limit of the budget leaves no room for another attempt."""
+        return self._spent.exceeds(self._budget)
+
+    def begin_round(self) -> None:
+        """The errors of earlier rounds are told in the trace; they are no reason why this one fails."""
+        self._last_errors = {}
+
+    def add_attempt(self, attempt: Attempt, *, cost: Decimal | None, error: LLMCallError | None) -> None:
+        """An attempt has ended, with `error` or with an answer that cost `cost`."""
+        self._attempts.append(attempt)
+        if error is not None:
+            self._last_errors[attempt.target] = error
+        else:
+            self._cost = None if cost is None or self._cost is None else self._cost + cost
+        self._spent = Spent(
+            usd=self._spent.usd + (cost or 0),
+            usage=self._spent.usage + (attempt.usage or Usage()),
+            attempts=self._spent.attempts + 1,
+        )
+
+    def end_round(self, rung: str, response: Response, judgement: Judgement) -> None:
+        """A round has ended with a judgement."""
+        self._rounds.append(
+            Round(
+                number=len(self._rounds) + 1,
+                rung=rung,
+                attempts=tuple(self._attempts),
+                verdicts=judgement.verdicts,
+                response=response,
+            )
+        )
+        self._attempts = []
+
+    def trace(self, now: float) -> Trace:
+        """Everything so far, an unfinished round included."""
+        rounds = tuple(self._rounds)
+        if self._attempts:
+            rung = "reask" if rounds else "ask"
+            rounds += (Round(number=len(rounds) + 1, rung=rung, attempts=tuple(self._attempts)),)
+        return Trace(model=self._model, rounds=rounds, duration=now - self.started)
+
+    def result(self, response: Response, judgement: Judgement, now: float) -> Result[Any]:
+        """What the call came to."""
+        return Result(
+            ok=judgement.ok,
+            value=judgement.value if judgement.ok else None,
+            response=response,
+            trace=self.trace(now),
+            verdicts=judgement.verdicts,
+            repairs=judgement.repairs,
+            usage=self._spent.usage,
+            cost=self._cost,
+            rung=self._rounds[-1].rung,
+        )
+
+    def failure(self, error: LLMCallError, now: float) -> LLMCallError:
+        """The error to raise: `error` with the trace, or, after several targets, one that tells of them all."""
+        trace = self.trace(now)
+        if len(self._last_errors) > 1 and not isinstance(error, PolicyError):
+            lines = [
+                f"{attempt.target}: {attempt.failure.kind}: {attempt.failure.message}"
+                for attempt in self._attempts
+                if attempt.failure
+            ]
+            errors = tuple(self._last_errors.values())
+            error = AllTargetsFailedError("no target answered\n" + "\n".join(lines), errors=errors, hint=error.hint)
+        error.trace = trace
+        return error
+
+
+class AttemptScope:
+    """The span of one attempt. It writes itself into the record once: answered, failed, or left before its end."""
+
+    def __init__(self, record: CallRecord, target: Target, turn: Turn, now: Callable[[], float]) -> None:
+        self._record = record
+        self._target = target
+        self._turn = turn
+        self._now = now
+        self._begun = now()
+        self._written = False
+
+    def answered(self, response: Response) -> None:
+        """The attempt gave `response`."""
+        self._write(response=response, error=None, failure=None)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._written:
+            return
+        if isinstance(error, LLMCallError):
+            self._write(response=None, error=error, failure=error.failure())
+        else:
+            why = "the caller left before the end" if error is None else type(error).__name__
+            self._write(response=None, error=None, failure=Failure(kind="Abandoned", message=why))
+
+    def _write(self, *, response: Response | None, error: LLMCallError | None, failure: Failure | None) -> None:
+        self._written = True
+        attempt = Attempt(
+            number=self._record.attempts + 1,
+            target=self._target.name,
+            started=self._begun - self._record.started,
+            duration=self._now() - self._begun,
+            wait=self._turn.wait,
+            why=self._turn.why,
+            usage=response.usage if response else None,
+            failure=failure,
+        )
+        cost = self._target.profile.cost(response.usage) if response else None
+        self._record.add_attempt(attempt, cost=cost, error=error)

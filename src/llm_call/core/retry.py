@@ -1,0 +1,133 @@
+"""The one loop of attempts, and the documented classes on top of it, which retry any callable."""
+
+import inspect
+import random as _random
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, TypeVar, cast
+
+from msgspec import Struct
+
+from llm_call.core.domain.errors import ConfigError
+from llm_call.core.domain.keys import near_names
+from llm_call.core.policy.backoff import Backoff
+from llm_call.core.policy.decision import Failed, GiveUp, Policy, Retry
+from llm_call.core.policy.retry import RetryPolicy
+from llm_call.core.policy.retry_config import DOCUMENTED_JITTER, retry_policy
+from llm_call.core.transport.base import Clock, SystemClock
+
+T = TypeVar("T")
+Chance = Callable[[], float]
+
+STRATEGIES = ("basic", "immediate", "linear", "exponential", "fibonacci", "custom")
+
+
+class Turn(Struct, frozen=True, kw_only=True):
+    """The attempt that is due: its number from 1, its target's index, and what it waited for."""
+
+    number: int
+    target: int
+    wait: float = 0.0
+    why: str = ""
+
+
+async def run_attempts(
+    policy: Policy,
+    attempt: Callable[[Turn], Awaitable[T]],
+    *,
+    clock: Clock,
+    chance: Chance,
+    targets: int = 1,
+) -> T:
+    """What `attempt` gives, asked as often as `policy` allows.
+
+    Raises:
+        Exception: What the last attempt raised. Cancellation passes at once.
+    """
+    failures: list[Failed] = []
+    turn = Turn(number=1, target=0)
+    while True:
+        try:
+            return await attempt(turn)
+        except Exception as error:
+            failures.append(Failed(target=turn.target, error=error, at=clock.now()))
+            next_turn = _next(policy, failures, turn, targets, clock.now(), chance())
+            if next_turn is None:
+                raise
+            turn = next_turn
+        await clock.sleep(turn.wait)
+
+
+def _next(
+    policy: Policy, failures: Sequence[Failed], turn: Turn, targets: int, now: float, chance: float
+) -> Turn | None:
+    decision = policy.decide(failures, targets=targets, now=now, chance=chance)
+    if isinstance(decision, GiveUp):
+        return None
+    if isinstance(decision, Retry):
+        return Turn(number=turn.number + 1, target=turn.target, wait=decision.delay, why=decision.why)
+    return Turn(number=turn.number + 1, target=turn.target + 1, why=decision.why)
+
+
+class _CallableRetry:
+    """Retries any callable, synchronous or not, under one policy."""
+
+    def __init__(self, policy: RetryPolicy, clock: Clock | None, random: Chance | None) -> None:
+        self._policy = policy
+        self._clock = clock or SystemClock()
+        self._chance = random or _random.random
+
+    async def execute(self, func: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """What `func(*args, **kwargs)` returns, awaited where it is awaitable.
+
+        Raises:
+            Exception: What the last attempt raised, unchanged. Programming errors (TypeError, KeyError, ...),
+                permission errors and cancellation are raised at once.
+        """
+
+        async def attempt(_turn: Turn) -> Any:
+            result = func(*args, **kwargs)
+            return await result if inspect.isawaitable(result) else result
+
+        return await run_attempts(self._policy, attempt, clock=self._clock, chance=self._chance)
+
+
+class ExponentialBackoffRetry(_CallableRetry):
+    """Retries with delays of `base_delay` times 1, 2, 4, ... seconds, each times 0.5..1.5 with `jitter`.
+
+    No delay is longer than `max_delay`: the cap comes last. `clock` and `random` (0..1) replace time and chance.
+
+    Raises:
+        ConfigError: `max_attempts` is below 1 or a delay is negative.
+    """
+
+    def __init__(
+        self,
+        max_attempts: int = 3,
+        base_delay: float = 1.0,
+        max_delay: float = 60.0,
+        jitter: bool = True,  # noqa: FBT001, FBT002  (the documented signature)
+        *,
+        clock: Clock | None = None,
+        random: Chance | None = None,
+    ) -> None:
+        backoff = Backoff(base=base_delay, cap=max_delay, jitter=DOCUMENTED_JITTER if jitter else None)
+        super().__init__(RetryPolicy(max_attempts=max_attempts, backoff=backoff), clock, random)
+
+
+class RetryManager(_CallableRetry):
+    """Retries by the name of a strategy: basic, immediate, linear, exponential, fibonacci or custom.
+
+    The other keywords are those of `retry_config`: max_attempts, base_delay, max_delay, jitter, factor, delays, ...
+
+    Raises:
+        ConfigError: The strategy or a keyword is unknown, or a value cannot be.
+    """
+
+    def __init__(
+        self, strategy: str = "exponential", *, clock: Clock | None = None, random: Chance | None = None, **kwargs: Any
+    ) -> None:
+        if strategy not in STRATEGIES:
+            near = near_names(strategy, STRATEGIES) or STRATEGIES
+            raise ConfigError(f"unknown retry strategy {strategy!r}", hint=f"Did you mean {' or '.join(near)}?")
+        policy = retry_policy({**kwargs, "strategy": cast("Any", strategy)})
+        super().__init__(policy, clock, random)

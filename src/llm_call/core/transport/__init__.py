@@ -1,0 +1,1 @@
+"""Effects: the ways a request travels. Each is a `Transport`."""

@@ -1,0 +1,210 @@
+"""One connection of the HTTP transport: how it is made, through a proxy where the environment names one, and read."""
+
+import asyncio
+import os
+import select
+import ssl
+from base64 import b64encode
+from collections.abc import Mapping
+from typing import cast
+from urllib.parse import SplitResult, unquote, urlsplit
+
+from msgspec import Struct
+
+from llm_call import __version__
+from llm_call.core.domain.errors import AttemptTimeoutError, ConfigError, ConnectionFailedError
+from llm_call.core.transport.base import Timeouts
+from llm_call.core.transport.http1 import Head, request_head, take_head
+
+USER_AGENT = f"llm-call/{__version__}"
+
+_MAX_BUFFERED = 256 * 1024  # bytes that wait for a slow reader before the peer is made to wait
+_IDLE_SECONDS = 60.0  # less than most servers and load balancers keep a silent connection
+_UNSEEN_SECONDS = 0.5  # idle for longer, it may have ended while its event loop stood still
+
+
+class Address(Struct, frozen=True):
+    """Where a connection leads."""
+
+    host: str
+    port: int
+    secure: bool
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+class Proxy(Struct, frozen=True):
+    """What a connection leads through. `headers` may hold a credential."""
+
+    address: Address
+    headers: Mapping[str, str]
+
+    def __repr__(self) -> str:
+        return f"Proxy({self.address}, headers=<hidden>)"
+
+
+class Connection(asyncio.Protocol):
+    """What has arrived and was not taken yet, and the one reader that waits for more."""
+
+    transport: asyncio.Transport
+
+    def __init__(self, address: Address, proxy: Proxy | None = None) -> None:
+        self.address = address
+        self.proxy = proxy
+        self.buffer = bytearray()
+        self._idle_since = 0.0
+        self._ended: Exception | None = None
+        self._paused = False
+        self._waiter: asyncio.Future[bool] | None = None
+        self._loop = asyncio.get_running_loop()
+
+    async def head(self, timeouts: Timeouts | None) -> Head:
+        """The head of the next response; without `timeouts` it is waited for without an end."""
+        while (head := take_head(self.buffer)) is None:
+            if timeouts is None:
+                await self.more(None, "")
+            elif self.buffer:
+                await self.more(timeouts.between_bytes, "between bytes")
+            else:
+                await self.more(timeouts.first_byte, "first byte")
+        return head
+
+    async def more(self, seconds: float | None, stage: str) -> None:
+        """Wait until more has arrived. Raises EOFError or what broke the connection, if nothing more will."""
+        if self._paused:
+            self._paused = False
+            self.transport.resume_reading()
+        if self._ended is not None:
+            raise self._ended
+        self._waiter = self._loop.create_future()
+        timer = None if seconds is None else self._loop.call_later(seconds, self._wake, _LATE)
+        try:
+            if await self._waiter is _LATE:
+                raise AttemptTimeoutError(f"{self.address}: nothing arrived for {seconds} s ({stage})", stage=stage)
+        finally:
+            self._waiter = None
+            if timer is not None:
+                timer.cancel()
+
+    def rest(self) -> None:
+        """Nothing is asked of it from now on."""
+        self._idle_since = self._loop.time()
+
+    def is_usable(self) -> bool:
+        """Whether a request may be sent on it after a rest."""
+        idle = self._loop.time() - self._idle_since
+        if self._ended is not None or self.buffer or idle > _IDLE_SECONDS:
+            return False
+        return idle < _UNSEEN_SECONDS or not _is_readable(self.transport.get_extra_info("socket").fileno())
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """The event loop's word."""
+        self.transport = cast("asyncio.Transport", transport)
+
+    def data_received(self, data: bytes) -> None:
+        """The event loop's word."""
+        self.buffer += data
+        if len(self.buffer) > _MAX_BUFFERED and not self._paused:
+            self._paused = True
+            self.transport.pause_reading()
+        self._wake(_ARRIVED)
+
+    def eof_received(self) -> None:
+        """The event loop's word; it closes our side too."""
+        self._end(EOFError("the peer closed the connection"))
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The event loop's word."""
+        self._end(exc or ConnectionAbortedError("the connection was closed on our side"))
+
+    def _end(self, why: Exception) -> None:
+        self._ended = self._ended or why
+        self._wake(_ARRIVED)
+
+    def _wake(self, why: bool) -> None:  # noqa: FBT001  (one of the two names below)
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(why)
+
+
+_ARRIVED, _LATE = True, False
+
+
+async def connect(address: Address, tls: ssl.SSLContext | None) -> Connection:
+    """A new connection, with TLS if `tls` is given.
+
+    Raises:
+        ConnectionFailedError: The proxy refused.
+        ConfigError: The environment names a proxy that cannot be used.
+        OSError, EOFError, UnicodeError: As the system gives them.
+    """
+    loop = asyncio.get_running_loop()
+    proxy = _proxy_for(address)
+    if proxy is None:
+        return (await loop.create_connection(lambda: Connection(address), address.host, address.port, ssl=tls))[1]
+    way = proxy.address
+    _, connection = await loop.create_connection(lambda: Connection(address, proxy), way.host, way.port)
+    if tls is not None:
+        try:
+            await _tunnel(connection, proxy, tls)
+        except BaseException:
+            connection.transport.abort()
+            raise
+    return connection
+
+
+async def _tunnel(connection: Connection, proxy: Proxy, tls: ssl.SSLContext) -> None:
+    """Have the proxy connect on, then speak TLS through it (RFC 9110, section 9.3.6)."""
+    goal = str(connection.address)
+    connection.transport.write(request_head("CONNECT", goal, {"host": goal, "user-agent": USER_AGENT, **proxy.headers}))
+    head = await connection.head(None)
+    if head.status // 100 != 2:  # noqa: PLR2004  (success)
+        raise ConnectionFailedError(f"the proxy {proxy.address} refused {goal} with status {head.status}")
+    loop = asyncio.get_running_loop()
+    secured = await loop.start_tls(connection.transport, connection, tls, server_hostname=connection.address.host)
+    connection.connection_made(cast("asyncio.Transport", secured))
+
+
+def _is_readable(descriptor: int) -> bool:
+    if hasattr(select, "poll"):
+        poll = select.poll()
+        poll.register(descriptor, select.POLLIN)
+        return bool(poll.poll(0))
+    return bool(select.select([descriptor], [], [], 0)[0])  # Windows; elsewhere it takes only small descriptors
+
+
+def _proxy_for(address: Address) -> Proxy | None:
+    if not any(name.lower().endswith("_proxy") for name in os.environ):
+        return None
+    # Lazy: it costs 15 ms at every start, and few have a proxy.
+    from urllib.request import getproxies, proxy_bypass  # noqa: PLC0415
+
+    proxies = getproxies()
+    url = proxies.get("https" if address.secure else "http") or proxies.get("all")
+    if not url or proxy_bypass(f"{address.host}:{address.port}"):
+        return None
+    return _parse_proxy(url if "://" in url else f"http://{url}")
+
+
+def _parse_proxy(url: str) -> Proxy:
+    parts = split_url(url)
+    if parts is None or parts.scheme != "http":
+        raise ConfigError(
+            "the environment names a proxy that cannot be used",
+            hint="Set HTTP_PROXY and HTTPS_PROXY to http://host:port, or NO_PROXY for the hosts that need none.",
+        )
+    headers = {}
+    if parts.username is not None:
+        credential = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
+        headers["proxy-authorization"] = f"Basic {b64encode(credential.encode()).decode()}"
+    return Proxy(Address(parts.hostname or "", parts.port or 80, secure=False), headers)
+
+
+def split_url(url: str) -> SplitResult | None:
+    """The parts of a URL that has a host, or `None` for any other text."""
+    try:
+        parts = urlsplit(url)
+        usable = parts.hostname and parts.port != 0
+    except ValueError:
+        return None
+    return parts if usable else None

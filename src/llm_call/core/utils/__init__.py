@@ -1,0 +1,1 @@
+"""The documented faces of older names. Thin: the real modules stand beside this package."""

@@ -1,0 +1,1 @@
+"""Pure translation: one codec a dialect, bytes in and values out."""

@@ -1,0 +1,457 @@
+"""The answers of chat completions, whole or in chunks, read by one reader.
+
+Rule: a whole answer is read as one chunk, so whole and streamed answers cannot come to differ. Parts have fixed places
+(reasoning, text, refusal, then the tool calls by their index), whatever order their pieces arrive in, and stay open
+until the answer is complete: this dialect lets pieces of several parts alternate and never says that one is over.
+
+What `Response.provider_data` keeps: unknown top-level fields (the last chunk's word wins; `object`, `created` and
+`obfuscation` are noise), under `choice` the unknown fields of the choice (`logprobs`, ...), under `choice.message`
+those of the message, under `usage` the counts that `Usage` has no field for. Null and empty values are left out.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, Literal
+
+import msgspec
+
+from llm_call.core.domain.errors import ProtocolError, StreamInterruptedError
+from llm_call.core.domain.events import Event, PartDelta, PartEnd, PartStart, ResponseEnd, ResponseStart
+from llm_call.core.domain.messages import Part, Reasoning, Text, ToolCall
+from llm_call.core.domain.response import Finish, FinishReason, Usage
+from llm_call.core.wire.framing import BYTE_ORDER_MARK, MAX_EVENT_BYTES, ServerSentEvent, ServerSentEvents
+from llm_call.core.wire.http_errors import decode_stream_error, excerpt
+
+FINISH: Mapping[str, Finish] = {
+    "stop": "stop",
+    "length": "length",
+    "tool_calls": "tool_calls",
+    "function_call": "tool_calls",
+    "content_filter": "content_filter",
+}
+# The two names in use for what a model thought; a server that sends both sends the same in both.
+REASONING_FIELDS = ("reasoning_content", "reasoning")
+REFUSAL: Mapping[str, Any] = {"refusal": True}  # `provider_data` of the text in which a model refuses
+
+_REASONING_PLACE, _TEXT_PLACE, _REFUSAL_PLACE, _FIRST_CALL_PLACE = range(4)
+_TOP_FIELDS = frozenset({"id", "object", "created", "model", "choices", "usage", "obfuscation"})
+_CHOICE_FIELDS = frozenset({"index", "message", "delta", "finish_reason"})
+_MESSAGE_FIELDS = frozenset({"role", "content", "refusal", "tool_calls", "function_call", *REASONING_FIELDS})
+_CALL_FIELDS = frozenset({"id", "index", "type", "function"})
+_FUNCTION_FIELDS = frozenset({"name", "arguments"})
+_USAGE_FIELDS = frozenset(
+    {"prompt_tokens", "completion_tokens", "total_tokens", "prompt_tokens_details", "completion_tokens_details"}
+)
+_EMPTY: tuple[Any, ...] = (None, [], {})
+_EMPTY_TEXT = Text(text="")
+_DONE = b"[DONE]"
+_STREAM_STARTS = b":deir"  # a comment, data, event, id, retry
+
+_decode_json = msgspec.json.Decoder().decode
+
+
+class MalformedError(ValueError):
+    """A place in an answer does not hold what the dialect says. The message names the place."""
+
+
+class _Call:
+    """A tool call that is arriving. Arguments wait until its name is known."""
+
+    __slots__ = ("extra", "id", "place", "started", "waiting")
+
+    def __init__(self, place: int, identity: str) -> None:
+        self.place = place
+        self.id = identity
+        self.started = False
+        self.waiting = ""
+        self.extra: dict[str, Any] = {}
+
+
+class AnswerReader:
+    """Chunks in, events out: they collect in `events`, from where the owner takes them away."""
+
+    def __init__(self) -> None:
+        self.events: list[Event] = []
+        self.text: list[str] = []
+        self.finish: str | None = None
+        self.counted = False  # the last chunk had the usage
+        self._started = False
+        self._open: dict[int, Part] = {}
+        self._calls: dict[int, _Call] = {}
+        self._call_at: dict[int | None, _Call] = {}  # by the index on the wire; `None` is the latest
+        self._usage: Mapping[str, Any] = {}
+        self._extra: dict[str, Any] = {}
+        self._choice_extra: dict[str, Any] = {}
+        self._message_extra: dict[str, Any] = {}
+
+    def take(self, chunk: Any) -> None:
+        """Read one chunk, or one whole answer.
+
+        Raises:
+            MalformedError: It is not of this dialect.
+        """
+        usage = _mapping(chunk, "it").get("usage")
+        self.counted = bool(usage)
+        if usage:
+            self._usage = _mapping(usage, "usage")
+        if not chunk.keys() <= _TOP_FIELDS:
+            self._extra.update(_unknown(chunk, _TOP_FIELDS))
+        for choice in _list(chunk.get("choices"), "choices"):
+            if not _mapping(choice, "choices[]").get("index"):  # only the first: we never ask for more
+                if not self._started:
+                    self._start(chunk)
+                self._choice(choice)
+
+    def end(self) -> None:
+        """The answer is complete: end what is open.
+
+        Raises:
+            MalformedError: A tool call has no name.
+        """
+        if not self._started:
+            self._start({})
+        if any(not call.started for call in self._calls.values()):
+            raise MalformedError("choices[0].message.tool_calls: a call has no name")
+        extras = {call.place: call.extra for call in self._calls.values()}
+        for place in sorted(self._open):
+            self.events.append(PartEnd(index=place, provider_data=extras.get(place, {})))
+        usage, counts = _usage(self._usage) if self._usage else (Usage(), {})
+        extra = self._extra
+        if self._message_extra:
+            self._choice_extra["message"] = self._message_extra
+        if self._choice_extra:
+            extra["choice"] = self._choice_extra
+        if counts:
+            extra["usage"] = counts
+        self.events.append(ResponseEnd(finish_reason=self._finish_reason(), usage=usage, provider_data=extra))
+
+    def _start(self, chunk: Mapping[str, Any]) -> None:
+        self._started = True
+        identity = _string(chunk.get("id"), "id") or None
+        self.events.append(ResponseStart(model=_string(chunk.get("model"), "model"), id=identity))
+
+    def _choice(self, choice: Mapping[str, Any]) -> None:
+        message = choice.get("delta") or choice.get("message")
+        if message:
+            self._message(_mapping(message, "choices[0].message"))
+        if finish := choice.get("finish_reason"):
+            self.finish = _string(finish, "choices[0].finish_reason")
+        if not choice.keys() <= _CHOICE_FIELDS:
+            _merge(self._choice_extra, _unknown(choice, _CHOICE_FIELDS))
+
+    def _message(self, message: Mapping[str, Any]) -> None:
+        for field in REASONING_FIELDS:
+            if thought := message.get(field):
+                self._reasoning(field, thought)
+                break
+        if content := message.get("content"):
+            self._content(content)
+        if refusal := message.get("refusal"):
+            text = _string(refusal, "choices[0].message.refusal")
+            self._piece(_REFUSAL_PLACE, Text(text="", provider_data=REFUSAL), text)
+        for call in _list(message.get("tool_calls"), "choices[0].message.tool_calls"):
+            self._tool_call(_mapping(call, "choices[0].message.tool_calls[]"))
+        if legacy := message.get("function_call"):
+            self._tool_call({"index": 0, "function": legacy})
+        if not message.keys() <= _MESSAGE_FIELDS:
+            _merge(self._message_extra, _unknown(message, _MESSAGE_FIELDS))
+
+    def _reasoning(self, field: str, thought: Any) -> None:
+        text = _string(thought, f"choices[0].message.{field}")
+        self._piece(_REASONING_PLACE, Reasoning(text="", provider_data={"field": field}), text)
+
+    def _content(self, content: Any) -> None:
+        if type(content) is str:
+            pieces = [content]
+        else:  # some servers send parts; those that are no text are kept as they came
+            parts = [
+                _mapping(part, "choices[0].message.content[]") for part in _list(content, "choices[0].message.content")
+            ]
+            pieces = [_string(part.get("text"), "content[].text") for part in parts if part.get("type") == "text"]
+            if others := [part for part in parts if part.get("type") != "text"]:
+                _merge(self._message_extra, {"content": others})
+        for piece in filter(None, pieces):
+            self.text.append(piece)
+            self._piece(_TEXT_PLACE, _EMPTY_TEXT, piece)
+
+    def _piece(self, place: int, part: Part, text: str) -> None:
+        if place not in self._open:
+            self._open[place] = part
+            self.events.append(PartStart(index=place, part=part))
+        self.events.append(PartDelta(index=place, text=text))
+
+    def _tool_call(self, wire: Mapping[str, Any]) -> None:
+        function = _mapping(wire.get("function") or {}, "choices[0].message.tool_calls[].function")
+        name = _string(function.get("name"), "choices[0].message.tool_calls[].function.name")
+        call = self._call(wire, name)
+        call.waiting += _arguments(function.get("arguments"))
+        if name and not call.started:
+            call.started = True
+            part = ToolCall(id=call.id, name=name, arguments="")
+            self._open[call.place] = part
+            self.events.append(PartStart(index=call.place, part=part))
+        if call.started and call.waiting:
+            self.events.append(PartDelta(index=call.place, text=call.waiting))
+            call.waiting = ""
+        if not wire.keys() <= _CALL_FIELDS:
+            _merge(call.extra, _unknown(wire, _CALL_FIELDS))
+        if not function.keys() <= _FUNCTION_FIELDS:
+            _merge(call.extra, {"function": _unknown(function, _FUNCTION_FIELDS)})
+
+    def _call(self, wire: Mapping[str, Any], name: str) -> _Call:
+        """The call that this piece belongs to.
+
+        Servers differ: some give no index, some the index 0 to every call, some a new id to every piece. So a piece
+        begins a call when its index is new, or when it has a name and an id that is not that of the call so far.
+        """
+        index = _index(wire)
+        identity = _string(wire.get("id"), "choices[0].message.tool_calls[].id")
+        known = self._call_at.get(index)
+        if known is not None and not (name and identity != known.id and (identity or index is None)):
+            return known
+        place = len(self._calls) if known is not None or index is None else index
+        while place in self._calls:
+            place += 1
+        call = _Call(_FIRST_CALL_PLACE + place, identity or f"call_{place}")
+        self._calls[place] = self._call_at[index] = self._call_at[None] = call
+        return call
+
+    def _finish_reason(self) -> FinishReason:
+        if _REFUSAL_PLACE in self._open:
+            return FinishReason(unified="content_filter", raw=self.finish)
+        return FinishReason(unified=FINISH.get(self.finish or "", "other"), raw=self.finish)
+
+
+class OpenAIChatStreamDecoder:
+    """One streamed answer. A body that is no event stream is read whole: some servers ignore that a stream was asked."""
+
+    def __init__(self) -> None:
+        self._reader = AnswerReader()
+        self._frames = ServerSentEvents()
+        self._form: Literal["unknown", "events", "whole"] = "unknown"
+        self._body = bytearray()
+        self._complete = False
+        self._said_done = False
+
+    def feed(self, data: bytes) -> tuple[Event, ...]:
+        """The events that `data` completes. What follows a complete answer is not read."""
+        if self._complete:
+            return ()
+        if self._form == "unknown":
+            data = data.lstrip(BYTE_ORDER_MARK + b" \t\r\n")
+            if data:
+                self._form = "events" if data[0] in _STREAM_STARTS else "whole"
+        if self._form == "whole":
+            self._keep(data)
+            return ()
+        for frame in self._frames.feed(data):
+            self._frame(frame)
+        return self._events()
+
+    def close(self) -> tuple[Event, ...]:
+        """The last events. An answer with its finish reason is complete, with or without usage and `[DONE]`."""
+        if self._complete:
+            return ()
+        if self._form == "whole":
+            self._read_whole(bytes(self._body))
+            return self._events()
+        last = self._frames.close()
+        if last is not None and (last.data == _DONE or _json_or_none(last.data) is not None):
+            self._frame(last)
+        if not self._complete:
+            if self._reader.finish is None:
+                raise self._interrupted()
+            self._end(b"")
+        return self._events()
+
+    def _interrupted(self) -> StreamInterruptedError:
+        how = "said that it is done" if self._said_done else "ended"
+        return StreamInterruptedError(
+            f"the stream {how} without a finish reason", text="".join(self._reader.text), hint="Ask again."
+        )
+
+    def _keep(self, data: bytes) -> None:
+        self._body += data
+        if len(self._body) > MAX_EVENT_BYTES:
+            raise ProtocolError(f"the answer is longer than {MAX_EVENT_BYTES} bytes")
+
+    def _read_whole(self, body: bytes) -> None:
+        answer = parse(body)
+        if is_error(answer):
+            raise decode_stream_error(answer)
+        self._reader = read_answer(answer, body)
+        self._complete = True
+
+    def _events(self) -> tuple[Event, ...]:
+        events = tuple(self._reader.events)
+        self._reader.events.clear()
+        return events
+
+    def _frame(self, frame: ServerSentEvent) -> None:
+        data = frame.data
+        if self._complete or self._said_done or not data or data.isspace():
+            return
+        if data == _DONE:
+            self._said_done = True
+        else:
+            self._chunk(frame)
+        if self._reader.finish is not None and (self._said_done or self._reader.counted):
+            self._end(data)
+
+    def _chunk(self, frame: ServerSentEvent) -> None:
+        if frame.event == "error":
+            raise decode_stream_error(_json_or_none(frame.data) or {"message": excerpt(frame.data, 200)})
+        try:
+            chunk = _decode_json(frame.data)
+            if is_error(chunk):
+                raise decode_stream_error(chunk)
+            self._reader.take(chunk)
+        except (ValueError, RecursionError) as error:
+            raise _unreadable("an event of the stream", error, frame.data) from error
+
+    def _end(self, data: bytes) -> None:
+        self._complete = True
+        try:
+            self._reader.end()
+        except MalformedError as error:
+            raise _unreadable("the streamed answer", error, data) from error
+
+
+def parse(body: bytes) -> Any:
+    """The JSON value of a whole body.
+
+    Raises:
+        ProtocolError: It is none.
+    """
+    try:
+        return _decode_json(body)
+    except (ValueError, RecursionError) as error:
+        raise _unreadable("the answer", error, body) from error
+
+
+def is_error(answer: Any) -> bool:
+    """Whether an answer, or a chunk of one, is an error in the place of an answer."""
+    return type(answer) is dict and (bool(answer.get("error")) or answer.get("object") == "error")
+
+
+def read_answer(answer: Any, body: bytes) -> AnswerReader:
+    """The reader with the events of a whole answer; `body` is what it was parsed from, for the message of an error.
+
+    Raises:
+        ProtocolError: It cannot be read, or there is no answer in it.
+    """
+    reader = AnswerReader()
+    try:
+        _number_calls(_first_message(answer))
+        reader.take(answer)
+        reader.end()
+    except MalformedError as error:
+        raise _unreadable("the answer", error, body) from error
+    return reader
+
+
+def _first_message(answer: Any) -> Mapping[str, Any]:
+    choices = _list(_mapping(answer, "the body").get("choices"), "choices")
+    first = next((each for each in choices if not _mapping(each, "choices[]").get("index")), None)
+    if first is None:
+        raise MalformedError("choices holds no answer")
+    return _mapping(first.get("message"), "choices[0].message")
+
+
+def _number_calls(message: Mapping[str, Any]) -> None:
+    """Give the calls of a whole answer the index that a stream gives them: there, every entry is a call of its own."""
+    for position, call in enumerate(_list(message.get("tool_calls"), "choices[0].message.tool_calls")):
+        if type(call) is dict:
+            call["index"] = position
+
+
+def _unreadable(what: str, error: Exception, data: bytes) -> ProtocolError:
+    came = excerpt(data, 200) or "nothing"
+    return ProtocolError(f"{what} cannot be read ({error}); what came: {came}")
+
+
+def _json_or_none(data: bytes) -> Any:
+    try:
+        return _decode_json(data)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _usage(usage: Mapping[str, Any]) -> tuple[Usage, dict[str, Any]]:
+    """The counts, and what `Usage` has no field for."""
+    prompt = _details(usage, "prompt_tokens_details")
+    completion = _details(usage, "completion_tokens_details")
+    known = Usage(
+        input_tokens=_count(usage.get("prompt_tokens")),
+        output_tokens=_count(usage.get("completion_tokens")),
+        cached_input_tokens=_count(prompt.get("cached_tokens")),
+        reasoning_tokens=_count(completion.get("reasoning_tokens")),
+    )
+    rest = _unknown(usage, _USAGE_FIELDS)
+    if more := _unknown(prompt, {"cached_tokens"}):
+        rest["prompt_tokens_details"] = more
+    if more := _unknown(completion, {"reasoning_tokens"}):
+        rest["completion_tokens_details"] = more
+    total = usage.get("total_tokens")
+    if total is not None and total != (known.input_tokens or 0) + (known.output_tokens or 0):
+        rest["total_tokens"] = total
+    return known, rest
+
+
+def _details(usage: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    details = usage.get(name)
+    return details if type(details) is dict else {}
+
+
+def _count(value: Any) -> int | None:
+    return value if type(value) is int and value >= 0 else None
+
+
+def _arguments(value: Any) -> str:
+    """A tool call's arguments as text; some servers send the object itself."""
+    return msgspec.json.encode(value).decode() if type(value) is dict else _string(value, "function.arguments")
+
+
+def _unknown(wire: Mapping[str, Any], known: Collection[str]) -> dict[str, Any]:
+    """The fields that are not known and not empty."""
+    return {name: value for name, value in wire.items() if name not in known and (value or value not in _EMPTY)}
+
+
+def _merge(into: dict[str, Any], more: Mapping[str, Any]) -> None:
+    """Add a chunk's fields to those before: lists go on, objects are merged, of anything else the last word counts."""
+    for name, value in more.items():
+        old = into.get(name)
+        if type(old) is dict and type(value) is dict:
+            _merge(old, value)
+        elif type(old) is list and type(value) is list:
+            old.extend(value)
+        else:
+            into[name] = value
+
+
+def _index(wire: Mapping[str, Any]) -> int | None:
+    index = wire.get("index")
+    if index is not None and (type(index) is not int or index < 0):
+        raise MalformedError("choices[0].message.tool_calls[].index is no index")
+    return index
+
+
+def _string(value: Any, where: str) -> str:
+    if value is None:
+        return ""
+    if type(value) is not str:
+        raise MalformedError(f"{where} is no text")
+    return value
+
+
+def _list(value: Any, where: str) -> Sequence[Any]:
+    if value is None:
+        return ()
+    if type(value) is not list:
+        raise MalformedError(f"{where} is no array")
+    return value
+
+
+def _mapping(value: Any, where: str) -> dict[str, Any]:
+    if type(value) is not dict:
+        raise MalformedError(f"{where} is no object")
+    return value

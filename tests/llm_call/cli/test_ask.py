@@ -1,0 +1,139 @@
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from llm_call.core.domain.errors import ConnectionFailedError
+from llm_call.testing.scripted import Step, chat_reply, error_reply, stream_reply
+
+Make = Callable[..., Any]
+PERSON = '{"type": "object", "required": ["name"]}'
+
+
+@pytest.fixture
+def schema(tmp_path: Path) -> str:
+    path = tmp_path / "person.json"
+    path.write_text(PERSON, encoding="utf-8")
+    return str(path)
+
+
+def test_standard_output_holds_the_answer_alone(shell: Make) -> None:
+    done = shell(chat_reply("hello"))("ask", "hi")
+    assert (done.exit_code, done.stdout, done.stderr) == (0, "hello\n", "")
+
+
+def test_json_by_schema_is_printed_as_json(shell: Make, schema: str) -> None:
+    done = shell(chat_reply('Here: {"name": "Zoë", "age": 3}'))("ask", "who?", "--schema", schema)
+    assert json.loads(done.stdout) == {"name": "Zoë", "age": 3}
+    assert "Zoë" in done.stdout
+
+
+def test_a_dash_reads_standard_input(shell: Make) -> None:
+    ours = shell(chat_reply("hello"))
+    assert ours("ask", "-", input="from a pipe").exit_code == 0
+    assert ours.transport.bodies[0]["messages"][-1]["content"] == "from a pipe"
+
+
+def test_options_reach_the_request(shell: Make) -> None:
+    ours = shell(chat_reply("hello"))
+    ours("ask", "hi", "-m", "openai/x", "-s", "Be brief.", "-t", "0", "--max-tokens", "7")
+    body = ours.transport.bodies[0]
+    assert (body["model"], body["temperature"]) == ("x", 0.0)
+    assert body["messages"][0] == {"role": "system", "content": "Be brief."}
+    assert 7 in (body.get("max_tokens"), body.get("max_completion_tokens"))
+
+
+def test_a_rejected_answer_is_not_on_standard_output_and_exits_with_1(shell: Make) -> None:
+    done = shell(chat_reply("no"))("ask", "hi", "--validate", "contains:text=yes", "--rounds", "1")
+    assert (done.exit_code, done.stdout) == (1, "")
+    assert "rejected" in done.stderr
+    assert "'no'" in done.stderr
+
+
+def test_checks_take_values_of_every_kind(shell: Make) -> None:
+    done = shell(chat_reply("hello, world"))(
+        "ask", "hi", "-v", "length:min_length=3,max_length=20", "-v", "contains:text=hello, world", "-v", 'contains:text=["hello","world"]', "--trace"
+    )  # fmt: skip
+    assert done.exit_code == 0, done.stderr
+    assert done.stderr.count("valid    contains") == 2
+
+
+def test_the_trace_is_a_timeline_on_standard_error(shell: Make) -> None:
+    done = shell(error_reply(401), chat_reply("hello"))(
+        "ask", "hi", "-m", "openai/a", "--fallback", "openai/b", "--trace"
+    )
+    assert done.stdout == "hello\n"
+    lines = done.stderr.splitlines()
+    assert lines[0] == "round 1: ask"
+    assert "openai/a" in lines[1]
+    assert "AuthenticationError" in lines[1]
+    assert "openai/b" in lines[2]
+    assert "answered" in lines[2]
+
+
+def test_a_stream_is_printed_as_it_comes(shell: Make) -> None:
+    done = shell(stream_reply(["hel", "lo"]))("ask", "hi", "--stream")
+    assert (done.exit_code, done.stdout) == (0, "hello\n")
+
+
+def test_json_output_is_the_whole_result(shell: Make) -> None:
+    done = shell(chat_reply("hello", prompt_tokens=3, completion_tokens=4))("ask", "hi", "--json")
+    result = json.loads(done.stdout)
+    assert (result["ok"], result["value"], result["usage"]["input_tokens"]) == (True, "hello", 3)
+    assert len(result["trace"]["rounds"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "step", "code", "said"),
+    [
+        (["--model", "opnai/x"], chat_reply("x"), 2, "Did you mean openai"),
+        (["--model", "max/opus"], chat_reply("x"), 2, "not supported in this version"),
+        (["--model", "a\nb"], chat_reply("x"), 2, "is no model name"),
+        (["--schema", "/nowhere.json"], chat_reply("x"), 2, "/nowhere.json"),
+        (["--validate", "contians"], chat_reply("x"), 2, "Did you mean contains"),
+        (["--validate", "length:3"], chat_reply("x"), 2, "key=value"),
+        (["--validate", "length:max=3"], chat_reply("x"), 2, "max_length"),
+        (["--max-cost", "much"], chat_reply("x"), 2, "--max-cost"),
+        (["--timeout", "-1"], chat_reply("x"), 2, "timeout"),
+        ([], error_reply(401, message="bad key"), 4, "bad key"),
+        ([], error_reply(400, message="wrong"), 4, "wrong"),
+        (["--api-base", "nonsense"], chat_reply("x"), 2, "http"),
+        (["--nonsense"], chat_reply("x"), 2, "--nonsense"),
+    ],
+    ids=str,
+)
+def test_an_error_is_one_line_with_what_to_do_and_its_exit_code(
+    shell: Make, words: list[str], step: Step, code: int, said: str
+) -> None:
+    done = shell(step)("ask", "hi", *words)
+    assert (done.exit_code, done.stdout) == (code, "")
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+    assert "sk-secret" not in done.stderr
+
+
+def test_several_failed_attempts_are_told_line_by_line(shell: Make) -> None:
+    done = shell(error_reply(401), ConnectionFailedError("refused"), error_reply(403))(
+        "ask", "hi", "-m", "openai/a", "--fallback", "openai/b"
+    )
+    assert done.exit_code == 4
+    assert [line.strip().split(":")[0] for line in done.stderr.splitlines()[1:]] == ["openai/a", "openai/b", "openai/b"]
+
+
+@pytest.mark.parametrize("content", ["{", "[1]", "\x80"], ids=["broken", "no object", "no text"])
+def test_a_file_that_holds_no_schema_is_refused(shell: Make, tmp_path: Path, content: str) -> None:
+    path = tmp_path / "schema.json"
+    path.write_bytes(content.encode("latin-1"))
+    done = shell(chat_reply("x"))("ask", "hi", "--schema", str(path))
+    assert done.exit_code == 2
+    assert "schema.json" in done.stderr
+
+
+def test_a_folder_is_no_schema(shell: Make, tmp_path: Path) -> None:
+    assert shell(chat_reply("x"))("ask", "hi", "--schema", str(tmp_path)).exit_code == 2
+
+
+def test_an_empty_prompt_is_refused(shell: Make) -> None:
+    assert shell(chat_reply("x"))("ask", " ").exit_code == 2

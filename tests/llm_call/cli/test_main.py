@@ -1,0 +1,63 @@
+"""The commands as a shell starts them."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+
+def llm_call(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "llm_call.cli.main", *words]
+    return subprocess.run(
+        command, env={**os.environ, **environment}, capture_output=True, text=True, check=False, timeout=60
+    )
+
+
+def test_help_names_every_command() -> None:
+    done = llm_call("--help")
+    assert done.returncode == 0
+    for command in ("ask", "models", "validators", "config", "test"):
+        assert command in done.stdout
+
+
+def test_models_tells_what_can_be_used_now() -> None:
+    done = llm_call("models")
+    assert done.returncode == 0
+    assert "needs OPENAI_API_KEY" in done.stdout
+    assert "max/*" in done.stdout
+    assert "ready" in llm_call("models", OPENAI_API_KEY="sk-secret").stdout
+
+
+def test_validators_lists_them_and_describes_one() -> None:
+    assert "field_present" in llm_call("validators").stdout
+    described = llm_call("validators", "contains").stdout
+    assert "required_text" in described
+    assert "substring" in described
+    wrong = llm_call("validators", "contians")
+    assert (wrong.returncode, wrong.stdout) == (2, "")
+    assert "Did you mean contains" in wrong.stderr
+
+
+def test_config_show_tells_every_value_and_its_origin() -> None:
+    done = llm_call("config", "show", LLM_CALL_DEFAULT_MODEL="openai/x", OPENAI_API_KEY="sk-secret")
+    assert 'default_model = "openai/x"  # environment' in done.stdout
+    assert "OPENAI_API_KEY is set" in done.stdout
+    assert "sk-secret" not in done.stdout + done.stderr
+
+
+def test_a_wrong_setting_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "llm_call").mkdir()
+    (tmp_path / "llm_call" / "config.toml").write_text("nonsense = 1", encoding="utf-8")
+    done = llm_call("config", "show", XDG_CONFIG_HOME=str(tmp_path))
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("error: ")
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("words", [[], ["nonsense"], ["ask"]])
+def test_a_wrong_command_line_exits_with_2(words: list[str]) -> None:
+    done = llm_call(*words)
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr

@@ -1,0 +1,417 @@
+"""The engine over a scripted transport, in virtual time."""
+
+import asyncio
+from collections.abc import Sequence
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec.structs import replace
+
+from llm_call.core.domain.errors import (
+    AllTargetsFailedError,
+    AttemptTimeoutError,
+    AuthenticationError,
+    BudgetExceededError,
+    ConnectionFailedError,
+    DeadlineExceededError,
+    LLMCallError,
+    OutputError,
+    ProtocolError,
+    RateLimitError,
+    ServerError,
+    StreamInterruptedError,
+    UnsupportedError,
+    ValidatorError,
+)
+from llm_call.core.domain.messages import Media, Message, Text, message
+from llm_call.core.domain.profile import Prices, Profile
+from llm_call.core.domain.request import OutputSpec, Request
+from llm_call.core.domain.result import Result
+from llm_call.core.domain.verdict import Verdict
+from llm_call.core.engine import Engine, Plan
+from llm_call.core.policy.backoff import Backoff
+from llm_call.core.policy.budget import Budget
+from llm_call.core.policy.retry import RetryPolicy
+from llm_call.core.providers.registry import CODECS, Target
+from llm_call.core.transport.base import Endpoint
+from llm_call.core.validation import build
+from llm_call.core.validation.base import Answer, Context
+from llm_call.testing.clock import FakeClock
+from llm_call.testing.scripted import (
+    ScriptedReply,
+    ScriptedTransport,
+    Step,
+    chat_reply,
+    error_reply,
+    stream_reply,
+)
+
+PERSON = {"type": "object", "required": ["name"], "properties": {"name": {"type": "string"}}}
+
+
+def target(name: str = "scripted/one", profile: Profile | None = None) -> Target:
+    return Target(
+        name=name,
+        provider="scripted",
+        model=name.partition("/")[2],
+        endpoint=Endpoint(base_url="http://scripted"),
+        codec=CODECS["openai_chat"],
+        transport="http",
+        profile=profile or Profile(),
+    )
+
+
+def plan(**changes: Any) -> Plan:
+    request = Request(model="", messages=(message("user", "hi"),))
+    steady = RetryPolicy(backoff=Backoff(base=1, jitter=None))
+    return replace(Plan(model="one", request=request, targets=(target(),), retry=steady), **changes)
+
+
+class Run:
+    """One run of the engine over a script."""
+
+    def __init__(self, *steps: Step) -> None:
+        self.clock = FakeClock()
+        self.transport = ScriptedTransport(*steps)
+        self.engine = Engine(lambda _name: self.transport, clock=self.clock, chance=lambda: 0.5)
+
+    def execute(self, plan: Plan) -> Result[Any]:
+        return self.clock.run(self.engine.execute(plan))
+
+    def stream(self, plan: Plan) -> tuple[list[str], Result[Any]]:
+        async def read() -> tuple[list[str], Result[Any]]:
+            async with self.engine.stream(plan) as live:
+                return [piece async for piece in live], live.result
+
+        return self.clock.run(read())
+
+
+def kinds(result_or_error: Result[Any] | LLMCallError) -> list[str]:
+    trace = result_or_error.trace
+    assert trace is not None
+    return [attempt.failure.kind if attempt.failure else "answered" for attempt in trace.attempts]
+
+
+def test_an_answer_becomes_a_result_with_its_trace() -> None:
+    run = Run(chat_reply("hello", delay=2, prompt_tokens=3, completion_tokens=4))
+    result = run.execute(plan())
+    assert (result.ok, result.value, result.text, result.rung) == (True, "hello", "hello", "ask")
+    assert (result.usage.input_tokens, result.usage.output_tokens) == (3, 4)
+    assert result.cost is None
+    assert (len(result.trace.rounds), kinds(result)) == (1, ["answered"])
+    assert result.trace.attempts[0].target == "scripted/one"
+    assert result.trace.duration == pytest.approx(4)  # before the head and before the body
+
+
+def test_a_failure_that_passes_is_retried_with_the_waits_in_the_trace() -> None:
+    run = Run(error_reply(503), ConnectionFailedError("reset"), chat_reply("hello"))
+    result = run.execute(plan())
+    assert result.value == "hello"
+    assert kinds(result) == ["OverloadedError", "ConnectionFailedError", "answered"]
+    assert run.clock.sleeps == [1, 2]
+    assert [attempt.wait for attempt in result.trace.attempts] == [0, 1, 2]
+    assert [attempt.number for attempt in result.trace.attempts] == [1, 2, 3]
+
+
+def test_the_servers_retry_after_is_obeyed() -> None:
+    run = Run(error_reply(429, headers={"retry-after": "17"}), chat_reply("hello"))
+    assert run.execute(plan()).ok
+    assert run.clock.sleeps == [17]
+
+
+def test_a_wrong_key_is_not_retried() -> None:
+    run = Run(error_reply(401))
+    with pytest.raises(AuthenticationError) as caught:
+        run.execute(plan())
+    assert len(run.transport.requests) == 1
+    assert kinds(caught.value) == ["AuthenticationError"]
+
+
+def test_the_next_target_answers_when_the_first_does_not() -> None:
+    run = Run(error_reply(401), chat_reply("from two"))
+    result = run.execute(plan(targets=(target(), target("scripted/two"))))
+    assert [body["model"] for body in run.transport.bodies] == ["one", "two"]
+    assert [attempt.target for attempt in result.trace.attempts] == ["scripted/one", "scripted/two"]
+
+
+def test_when_no_target_answers_the_error_tells_of_each_attempt() -> None:
+    run = Run(error_reply(401), error_reply(500))
+    with pytest.raises(AllTargetsFailedError) as caught:
+        run.execute(plan(targets=(target(), target("scripted/two"))))
+    lines = str(caught.value).split("\n")[1:]
+    assert [line.partition(": ")[0] for line in lines] == ["scripted/one", *["scripted/two"] * 3]
+    assert [type(error) for error in caught.value.errors] == [AuthenticationError, ServerError]
+    assert len(kinds(caught.value)) == 4
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"<html>down</html>", b'{"choices": []}', b'{"choices": [{"mess', b"", b'{"error": {"message": "x"}}', b"null"],
+    ids=["HTML", "empty choices", "half a body", "nothing", "an error under 200", "null"],
+)
+def test_a_success_without_an_answer_is_a_protocol_error_and_retried(body: bytes) -> None:
+    run = Run(ScriptedReply(pieces=(body,)))
+    with pytest.raises((ProtocolError, ServerError)) as caught:
+        run.execute(plan())
+    assert len(run.transport.requests) == 3
+    assert "\n" not in caught.value.message
+
+
+def test_an_attempt_has_its_own_time_and_a_silent_route_is_not_asked_again() -> None:
+    run = Run(chat_reply("late", delay=10), chat_reply("hello"))
+    result = run.execute(plan(attempt_seconds=5, targets=(target(), target("scripted/two"))))
+    assert kinds(result) == ["AttemptTimeoutError", "answered"]
+    assert run.clock.now() == pytest.approx(5)
+    with pytest.raises(AttemptTimeoutError):
+        Run(chat_reply("late", delay=10)).execute(plan(attempt_seconds=5))
+
+
+def test_the_deadline_ends_an_attempt_and_forbids_a_wait() -> None:
+    run = Run(chat_reply("late", delay=60))
+    with pytest.raises(DeadlineExceededError, match="within 30 s"):
+        run.execute(plan(budget=Budget(seconds=30)))
+    assert run.clock.now() == pytest.approx(30)
+    run = Run(error_reply(429, headers={"retry-after": "60"}))
+    with pytest.raises(RateLimitError):
+        run.execute(plan(budget=Budget(seconds=30)))
+    assert run.clock.sleeps == []
+
+
+def test_a_request_that_is_cancelled_is_closed_at_the_peer_and_not_retried() -> None:
+    run = Run(chat_reply("late", delay=60))
+
+    async def cancelled() -> None:
+        task = asyncio.create_task(run.engine.execute(plan()))
+        await asyncio.sleep(1)
+        task.cancel()
+        await task
+
+    with pytest.raises(asyncio.CancelledError):
+        run.clock.run(cancelled())
+    assert (len(run.transport.requests), run.transport.closed_early) == (1, 1)
+
+
+def test_json_by_schema_is_extracted_and_checked() -> None:
+    run = Run(chat_reply('Sure! ```json\n{"name": "Alice"}\n``` Anything else?'))
+    result = run.execute(plan(request=json_request()))
+    assert (result.ok, result.value) == (True, {"name": "Alice"})
+    assert [verdict.validator for verdict in result.verdicts] == ["schema"]
+
+
+def json_request(schema: dict[str, Any] | None = None) -> Request:
+    return Request(model="", messages=(message("user", "who?"),), output=OutputSpec(schema=schema or PERSON))
+
+
+def test_a_rejected_answer_is_asked_for_again_with_what_was_wrong() -> None:
+    run = Run(chat_reply('{"nme": "Alice"}'), chat_reply('{"name": "Alice"}'))
+    result = run.execute(plan(request=json_request()))
+    assert (result.ok, result.value, result.rung) == (True, {"name": "Alice"}, "reask")
+    assert [each.rung for each in result.trace.rounds] == ["ask", "reask"]
+    asked = run.transport.bodies[1]["messages"]
+    assert [each["role"] for each in asked] == ["user", "user"]
+    assert '{"nme": "Alice"}' in asked[1]["content"]
+    assert "name" in asked[1]["content"]
+
+
+def test_the_reask_replaces_the_last_one_instead_of_growing() -> None:
+    run = Run(chat_reply("{}"), chat_reply("[]"), chat_reply('{"name": 1}'), chat_reply('{"name": "A"}'))
+    assert run.execute(plan(request=json_request(), rounds=4)).ok
+    assert [len(body["messages"]) for body in run.transport.bodies] == [1, 2, 2, 2]
+
+
+def test_what_stays_rejected_is_a_result_that_is_not_ok_and_unwraps_to_an_error() -> None:
+    run = Run(chat_reply("no"), chat_reply("never"), chat_reply("nothing"))
+    result = run.execute(plan(validators=(build("contains", {"required_text": "yes"}),)))
+    assert (result.ok, result.value, result.text) == (False, None, "nothing")
+    assert len(result.trace.rounds) == 3
+    with pytest.raises(OutputError) as caught:
+        result.unwrap()
+    assert caught.value.result is result
+    assert "yes" in str(caught.value)
+
+
+def test_the_same_mistake_twice_is_not_asked_about_a_third_time() -> None:
+    run = Run(chat_reply("no"))
+    result = run.execute(plan(validators=(build("min_length", {"min_length": 10}),), rounds=5))
+    assert (result.ok, len(run.transport.requests)) == (False, 2)
+
+
+def test_an_answer_cut_at_the_token_limit_is_no_success() -> None:
+    run = Run(chat_reply('{"name": "Alice"}', finish_reason="length"))
+    result = run.execute(plan(request=json_request(), rounds=1))
+    assert not result.ok
+    assert result.verdicts[0].problems[0].code == "incomplete"
+    assert not Run(chat_reply("Once upon", finish_reason="length")).execute(plan(rounds=1)).ok
+
+
+def test_a_valid_answer_survives_a_limit_that_was_crossed_meanwhile() -> None:
+    run = Run(chat_reply("hello", prompt_tokens=500, completion_tokens=500))
+    assert run.execute(plan(budget=Budget(tokens=10))).ok
+
+
+def test_a_budget_that_is_used_up_ends_the_rounds_with_the_rejected_answer() -> None:
+    run = Run(chat_reply("no", prompt_tokens=50, completion_tokens=50))
+    result = run.execute(plan(validators=(build("contains", {"required_text": "yes"}),), budget=Budget(tokens=100)))
+    assert (result.ok, len(run.transport.requests)) == (False, 1)
+
+
+def test_a_budget_that_is_used_up_ends_the_retries() -> None:
+    run = Run(error_reply(500))
+    with pytest.raises(BudgetExceededError) as caught:
+        run.execute(plan(budget=Budget(attempts=2)))
+    assert len(run.transport.requests) == 2
+    assert kinds(caught.value)[:2] == ["ServerError", "ServerError"]
+
+
+def test_cost_covers_every_round() -> None:
+    priced = Profile(prices=Prices(input=Decimal(1), output=Decimal(2)))
+    run = Run(chat_reply("no", prompt_tokens=1000, completion_tokens=500), chat_reply("yes", prompt_tokens=2000, completion_tokens=500))  # fmt: skip
+    result = run.execute(
+        plan(targets=(target(profile=priced),), validators=(build("contains", {"required_text": "yes"}),))
+    )
+    assert result.cost == Decimal("0.005")
+    assert (result.usage.input_tokens, result.usage.output_tokens) == (3000, 1000)
+
+
+def test_an_image_for_a_model_without_eyes_is_refused_before_any_request() -> None:
+    image = Message(role="user", parts=(Text(text="what?"), Media(media_type="image/png", data=b"x")))
+    blind = target(profile=Profile(media=()))
+    run = Run(chat_reply("a cat"))
+    with pytest.raises(UnsupportedError, match="takes no image/png"):
+        run.execute(plan(request=Request(model="", messages=(image,)), targets=(blind,)))
+    assert run.transport.requests == []
+    seeing = target("scripted/two", profile=Profile(media=("image/*",)))
+    assert run.execute(plan(request=Request(model="", messages=(image,)), targets=(blind, seeing))).value == "a cat"
+
+
+def test_strict_refuses_what_would_be_dropped_and_otherwise_a_notice_says_so() -> None:
+    request = Request(
+        model="", messages=(message("user", "hi"),), settings=replace(plan().request.settings, max_output_tokens=5)
+    )
+    assert Run(chat_reply("x")).execute(plan(request=request, strict=True)).ok
+    short = target(profile=Profile(output_mode="prompted"))
+    result = Run(chat_reply('{"name": "A"}')).execute(plan(request=json_request(), targets=(short,)))
+    assert [(notice.field, notice.fate) for notice in result.response.notices] == [("output", "emulated")]
+
+
+def test_the_form_is_put_into_words_where_the_profile_wants_it() -> None:
+    run = Run(chat_reply('{"name": "A"}'))
+    assert run.execute(plan(request=json_request(), targets=(target(profile=Profile(schema_hint="fields")),))).ok
+    body = run.transport.bodies[0]
+    assert "name (string)" in body["messages"][-1]["content"]
+    assert body["response_format"]["type"] == "json_schema"
+
+
+class Broken:
+    """A validator with a bug."""
+
+    name = "broken"
+
+    def validate(self, answer: Answer, context: Context) -> Verdict:
+        raise ZeroDivisionError("oops")
+
+
+def test_a_validator_that_breaks_is_an_error_and_never_a_pass() -> None:
+    with pytest.raises(ValidatorError, match="broken"):
+        Run(chat_reply("hello")).execute(plan(validators=(Broken(),)))
+
+
+def test_a_model_that_only_streams_is_streamed_and_folded() -> None:
+    run = Run(stream_reply(["hel", "lo"]))
+    result = run.execute(plan(targets=(target(profile=Profile(stream_only=True)),)))
+    assert result.value == "hello"
+    assert run.transport.bodies[0]["stream"] is True
+
+
+def test_a_stream_gives_its_text_as_it_comes_and_then_its_result() -> None:
+    run = Run(stream_reply(["hel", "lo"]))
+    pieces, result = run.stream(plan(validators=(build("length", {"max_length": 3}),)))
+    assert pieces == ["hel", "lo"]
+    assert (result.text, result.ok) == ("hello", False)
+    assert kinds(result) == ["answered"]
+
+
+def test_before_its_first_event_a_stream_is_retried_and_falls_back() -> None:
+    run = Run(error_reply(503), stream_reply([], finish_reason=None), stream_reply(["ok"]))
+    pieces, result = run.stream(plan())
+    assert pieces == ["ok"]
+    assert kinds(result) == ["OverloadedError", "StreamInterruptedError", "answered"]
+
+
+@pytest.mark.parametrize("error", [None, ConnectionFailedError("reset")], ids=["closed", "reset"])
+def test_after_its_first_event_a_break_is_the_callers_with_what_had_arrived(error: Exception | None) -> None:
+    run = Run(stream_reply(["hel", "lo"], finish_reason=None, error=error))
+    with pytest.raises(StreamInterruptedError) as caught:
+        run.stream(plan())
+    assert caught.value.text == "hello"
+    assert len(run.transport.requests) == 1
+
+
+def test_leaving_a_stream_early_closes_it_at_the_peer() -> None:
+    run = Run(stream_reply(["a", "b", "c"], delay=1))
+
+    async def first() -> str:
+        async with run.engine.stream(plan()) as live:
+            async for piece in live:
+                return piece
+        return ""
+
+    assert run.clock.run(first()) == "a"
+    assert run.transport.closed_early == 1
+
+
+def test_the_deadline_ends_a_stream_that_never_ends() -> None:
+    run = Run(stream_reply(["word"] * 1000, delay=1))
+    with pytest.raises(StreamInterruptedError, match="time is used up"):
+        run.stream(plan(budget=Budget(seconds=10)))
+    assert run.clock.now() == pytest.approx(10)
+
+
+def test_a_stream_is_complete_with_its_finish_reason_and_not_read_further() -> None:
+    whole = stream_reply(["hi"])
+    run = Run(replace(whole, pieces=(*whole.pieces, b"data: garbage\n\n"), delay=0))
+    assert run.stream(plan())[0] == ["hi"]
+
+
+STEPS: Sequence[Step] = (
+    chat_reply("hello", delay=1),
+    chat_reply("", delay=1),
+    chat_reply("hello", finish_reason="length", delay=1),
+    chat_reply("late", delay=500),
+    error_reply(500),
+    error_reply(429, headers={"retry-after": "30"}),
+    error_reply(401),
+    error_reply(400),
+    ConnectionFailedError("reset"),
+    ScriptedReply(pieces=(b"<html>",), delay=3),
+)
+
+
+@given(
+    st.lists(st.sampled_from(range(len(STEPS))), min_size=1, max_size=12),
+    st.integers(1, 3),
+    st.integers(1, 4),
+    st.floats(0.5, 100),
+    st.integers(1, 8),
+)
+def test_whatever_the_peer_does_a_call_ends_within_its_limits(
+    script: list[int], targets: int, rounds: int, seconds: float, attempts: int
+) -> None:
+    run = Run(*(STEPS[number] for number in script))
+    budget = Budget(seconds=seconds, attempts=attempts)
+    rows = tuple(target(f"scripted/{number}") for number in range(targets))
+    check = build("response_not_empty")
+    try:
+        result = run.execute(plan(targets=rows, budget=budget, rounds=rounds, validators=(check,)))
+    except LLMCallError as error:
+        trace = error.trace
+    else:
+        trace = result.trace
+        assert result.ok == (result.text == "hello" and result.response.finish_reason.unified == "stop")
+    assert trace is not None
+    assert len(trace.attempts) == len(run.transport.requests)
+    assert run.clock.now() <= seconds + 1e-6
+    assert len(run.transport.requests) <= attempts
