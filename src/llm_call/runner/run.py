@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from llm_call.core.domain.errors import ConfigError, LLMCallError, MissingCredentialError, OutputError
 from llm_call.core.domain.result import Result
 from llm_call.core.domain.trace import Failure
-from llm_call.core.domain.verdict import Problem, Verdict
+from llm_call.core.domain.verdict import Verdict
 from llm_call.runner.case import DEFAULT_PRIORITY, Case, CaseResult, Entry, configuration, read_case
 
 _SHORTEST_SECRET = 8  # characters: something shorter is no key, and hiding it would hide ordinary words
@@ -220,14 +220,10 @@ def _with_answer(result: CaseResult, answer: Result[Any]) -> CaseResult:
 
 
 def _rejection(verdicts: tuple[Verdict, ...]) -> str:
-    """Every problem that made the answer unacceptable, in one line, with what was expected instead."""
+    """Every problem that made the answer unacceptable, in one line."""
     rejecting = [verdict for verdict in verdicts if not verdict.valid and verdict.severity == "must"]
-    said = (f"{verdict.validator}: {'; '.join(map(_problem, verdict.problems))}" for verdict in rejecting)
-    return one_line("; ".join(said) or "the answer was rejected")
-
-
-def _problem(problem: Problem) -> str:
-    return f"{problem} (expected {problem.expected})" if problem.expected else str(problem)
+    said = "; ".join(f"{verdict.validator}: {verdict.error}" for verdict in rejecting)
+    return one_line(said or "the answer was rejected")
 
 
 def _with_error(result: CaseResult, error: BaseException, *, where: str = "") -> CaseResult:

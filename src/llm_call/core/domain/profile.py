@@ -8,6 +8,7 @@ from msgspec import Struct
 from llm_call.core.domain.response import Usage
 
 OutputMode = Literal["native", "json", "prompted"]
+OutputLimitField = Literal["max_tokens", "max_completion_tokens"]
 SchemaHint = Literal["none", "fields", "schema"]
 
 _PER_MILLION = Decimal(1_000_000)
@@ -28,13 +29,15 @@ class Profile(Struct, frozen=True, kw_only=True):
     by its JSON mode (`json`), or in the prompt alone. `schema_hint` is what the prompt says beside that: nothing, a
     short list of the fields, or the whole schema. `unenforced_keywords` are the JSON Schema keywords that the
     provider's native mode does not enforce: they are left out there and checked on the answer; `string_limit` bounds, in
-    characters, the strings that the schema leaves without a bound. `media` are the media types that it sees (`image/*`).
+    characters, the strings that the schema leaves without a bound. `media` are the media types that it sees (`image/*`). `output_limit_field` is what the chat dialect calls the limit
+    on output tokens here: OpenAI's newer models take only the longer word, most compatible servers only the shorter.
     """
 
     output_mode: OutputMode = "native"
     schema_hint: SchemaHint = "none"
     unenforced_keywords: tuple[str, ...] = ()
     string_limit: int | None = None
+    output_limit_field: OutputLimitField = "max_tokens"
     stream_only: bool = False
     media: tuple[str, ...] | None = None
     context_tokens: int | None = None

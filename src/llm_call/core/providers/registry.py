@@ -98,6 +98,7 @@ OPENAI = Provider(
     base_url="https://api.openai.com/v1",
     credential_env="OPENAI_API_KEY",
     default_model="gpt-4o-mini",
+    profile=Profile(output_limit_field="max_completion_tokens"),
 )
 # Whatever nobody else takes. It has no row of its own yet: calling it is an error that says so.
 LITELLM = Provider(name="litellm", patterns=("*",))

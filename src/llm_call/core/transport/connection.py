@@ -12,9 +12,9 @@ from urllib.parse import SplitResult, unquote, urlsplit
 from msgspec import Struct
 
 from llm_call import __version__
-from llm_call.core.domain.errors import AttemptTimeoutError, ConfigError, ConnectionFailedError
+from llm_call.core.domain.errors import AttemptTimeoutError, ConfigError, ConnectionFailedError, ProtocolError
 from llm_call.core.transport.base import Timeouts
-from llm_call.core.transport.http1 import Head, request_head, take_head
+from llm_call.core.transport.http1 import Response, request_head
 
 USER_AGENT = f"llm-call/{__version__}"
 
@@ -45,36 +45,34 @@ class Proxy(Struct, frozen=True):
 
 
 class Connection(asyncio.Protocol):
-    """What has arrived and was not taken yet, and the one reader that waits for more."""
+    """The response that is on its way in or comes next, and the one reader that waits for more of it."""
 
     transport: asyncio.Transport
 
     def __init__(self, address: Address, proxy: Proxy | None = None) -> None:
         self.address = address
         self.proxy = proxy
-        self.buffer = bytearray()
+        self.response = Response()
         self._idle_since = 0.0
         self._ended: Exception | None = None
         self._paused = False
         self._waiter: asyncio.Future[bool] | None = None
         self._loop = asyncio.get_running_loop()
 
-    async def head(self, timeouts: Timeouts | None) -> Head:
-        """The head of the next response; without `timeouts` it is waited for without an end."""
-        while (head := take_head(self.buffer)) is None:
+    async def head(self, timeouts: Timeouts | None) -> Response:
+        """The next response, as soon as its head is here; without `timeouts` it is waited for without an end."""
+        while not self.response.status:
             if timeouts is None:
                 await self.more(None, "")
-            elif self.buffer:
+            elif self.response.pending:
                 await self.more(timeouts.between_bytes, "between bytes")
             else:
                 await self.more(timeouts.first_byte, "first byte")
-        return head
+        return self.response
 
     async def more(self, seconds: float | None, stage: str) -> None:
         """Wait until more has arrived. Raises EOFError or what broke the connection, if nothing more will."""
-        if self._paused:
-            self._paused = False
-            self.transport.resume_reading()
+        self._resume()
         if self._ended is not None:
             raise self._ended
         self._waiter = self._loop.create_future()
@@ -89,12 +87,14 @@ class Connection(asyncio.Protocol):
 
     def rest(self) -> None:
         """Nothing is asked of it from now on."""
+        self.response = Response()
+        self._resume()
         self._idle_since = self._loop.time()
 
     def is_usable(self) -> bool:
         """Whether a request may be sent on it after a rest."""
         idle = self._loop.time() - self._idle_since
-        if self._ended is not None or self.buffer or idle > _IDLE_SECONDS:
+        if self._ended is not None or self.response.pending or idle > _IDLE_SECONDS:
             return False
         return idle < _UNSEEN_SECONDS or not _is_readable(self.transport.get_extra_info("socket").fileno())
 
@@ -104,8 +104,11 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """The event loop's word."""
-        self.buffer += data
-        if len(self.buffer) > _MAX_BUFFERED and not self._paused:
+        try:
+            self.response.feed(data)
+        except ProtocolError as error:
+            self._end(error)
+        if len(self.response.body) > _MAX_BUFFERED and not self._paused:
             self._paused = True
             self.transport.pause_reading()
         self._wake(_ARRIVED)
@@ -117,6 +120,11 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """The event loop's word."""
         self._end(exc or ConnectionAbortedError("the connection was closed on our side"))
+
+    def _resume(self) -> None:
+        if self._paused:
+            self._paused = False
+            self.transport.resume_reading()
 
     def _end(self, why: Exception) -> None:
         self._ended = self._ended or why
@@ -157,9 +165,10 @@ async def _tunnel(connection: Connection, proxy: Proxy, tls: ssl.SSLContext) -> 
     """Have the proxy connect on, then speak TLS through it (RFC 9110, section 9.3.6)."""
     goal = str(connection.address)
     connection.transport.write(request_head("CONNECT", goal, {"host": goal, "user-agent": USER_AGENT, **proxy.headers}))
-    head = await connection.head(None)
-    if head.status // 100 != 2:  # noqa: PLR2004  (success)
-        raise ConnectionFailedError(f"the proxy {proxy.address} refused {goal} with status {head.status}")
+    consent = await connection.head(None)
+    if consent.status // 100 != 2:  # noqa: PLR2004  (success)
+        raise ConnectionFailedError(f"the proxy {proxy.address} refused {goal} with status {consent.status}")
+    connection.response = Response()  # what the proxy sent behind its consent is not the server's
     loop = asyncio.get_running_loop()
     secured = await loop.start_tls(connection.transport, connection, tls, server_hostname=connection.address.host)
     connection.connection_made(cast("asyncio.Transport", secured))

@@ -19,7 +19,7 @@ from msgspec import Struct
 from llm_call.core.domain.errors import AttemptTimeoutError, ConfigError, ConnectionFailedError, ProtocolError
 from llm_call.core.transport.base import Endpoint, HttpSettings, Reply, Timeouts
 from llm_call.core.transport.connection import USER_AGENT, Address, Connection, connect, split_url
-from llm_call.core.transport.http1 import body_after, request_head
+from llm_call.core.transport.http1 import Response, request_head
 from llm_call.core.wire.base import WireRequest
 
 _DEFAULT_HEADERS = {
@@ -197,20 +197,20 @@ class _Exchange:
         self._connection = await self._connect()
         try:
             self._connection.transport.write(self._head() + self._request.body)
-            head = await self._connection.head(self._timeouts)
-            self._body = body_after(head)
+            self._response = await self._connection.head(self._timeouts)
+            _refuse_packed(self._response)
         except BaseException as error:
             self._pool.release(self._connection, reusable=False)
             if isinstance(error, (OSError, EOFError)):
                 raise self._failure(error) from error
             raise
-        self.status, self.headers, self._keep_alive = head.status, head.headers, head.keep_alive
+        self.status, self.headers = self._response.status, self._response.headers
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._pool.release(self._connection, reusable=self._keep_alive and self._body.complete)
+        self._pool.release(self._connection, reusable=self._response.reusable)
 
     async def read(self) -> bytes:
         """The whole body, or what is left of it."""
@@ -218,18 +218,18 @@ class _Exchange:
 
     async def chunks(self) -> AsyncIterator[bytes]:
         """The body as it arrives."""
-        while not self._body.complete:
-            if piece := self._body.take(self._connection.buffer):
+        while (piece := self._response.take()) or not self._response.complete:
+            if piece:
                 self._count(piece)
                 yield piece
-            elif not self._body.complete:
+            else:
                 await self._more()
 
     async def _more(self) -> None:
         try:
             await self._connection.more(self._timeouts.between_bytes, "between bytes")
         except EOFError as error:
-            if not self._body.end():
+            if not self._response.end():
                 raise self._failure(error) from error
         except OSError as error:
             raise self._failure(error) from error
@@ -272,6 +272,11 @@ class _Exchange:
                 "If its certificate is signed by an authority of your own, name it in SSL_CERT_FILE or as the CA file."
             )
         return ConnectionFailedError(f"{self._location.address}: {_cause(error)}", hint=hint)
+
+
+def _refuse_packed(response: Response) -> None:
+    if response.headers.get("content-encoding", "identity") != "identity":
+        raise ProtocolError("the peer compressed its answer, which it was asked not to do")
 
 
 def _cause(error: Exception) -> str:

@@ -123,6 +123,8 @@ def _body(request: Request, stream: bool, profile: Profile, notices: Notices) ->
         body["tools"] = [_tool(tool) for tool in request.tools]
     has_tools = bool(request.tools or options.get("tools"))
     _add_settings(body, request.settings, has_tools, notices)
+    if "max_tokens" in body:
+        body[profile.output_limit_field] = body.pop("max_tokens")
     if request.tool_choice is not None:
         _add_tool_choice(body, request.tool_choice, has_tools, notices)
     if request.output is not None:
@@ -255,7 +257,7 @@ def _message(message: Message, field: str, notices: Notices) -> list[dict[str, A
         )
     if any(part.provider_data for _, part in results):
         notices.add(field, "translated", "what a tool result keeps is laid beside the fields of its message")
-    wire = [_result(message, part, where, notices) for where, part in results]
+    wire = [_result(message, part, where, field, notices) for where, part in results]
     if rest:
         wire.append(_turn(message, rest, field, notices))
     if message.role == "user" or len(wire) > 1:
@@ -263,11 +265,11 @@ def _message(message: Message, field: str, notices: Notices) -> list[dict[str, A
     return wire
 
 
-def _result(message: Message, result: ToolResult, field: str, notices: Notices) -> dict[str, Any]:
+def _result(message: Message, result: ToolResult, where: str, field: str, notices: Notices) -> dict[str, Any]:
     if result.is_error:
-        notices.add(f"{field}.is_error", "dropped", "only the content can say that a tool failed")
-    located = [(f"{field}.parts[{index}]", part) for index, part in enumerate(result.parts)]
-    known = {"role": "tool", "tool_call_id": result.call_id, "content": _content(located, "tool", field, notices)}
+        notices.add(f"{where}.is_error", "dropped", "only the content can say that a tool failed")
+    located = [(f"{where}.parts[{index}]", part) for index, part in enumerate(result.parts)]
+    known = {"role": "tool", "tool_call_id": result.call_id, "content": _content(located, "tool", where, notices)}
     if message.name is not None:
         known["name"] = message.name
     return _beside(known, {**message.provider_data, **result.provider_data}, MESSAGE_FIELDS, field, notices)

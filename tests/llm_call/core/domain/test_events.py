@@ -1,6 +1,6 @@
 import pytest
 
-from llm_call.core.domain.events import PartDelta, PartEnd, PartStart, ResponseEnd, ResponseStart, fold
+from llm_call.core.domain.events import Event, PartDelta, PartEnd, PartStart, ResponseEnd, ResponseStart, fold
 from llm_call.core.domain.messages import Reasoning, Text, ToolCall
 from llm_call.core.domain.response import FinishReason, Response, Usage
 
@@ -35,8 +35,12 @@ def test_overlapping_parts_are_put_together_in_the_order_of_their_index() -> Non
 
 
 def test_a_signature_comes_with_the_end_of_its_part() -> None:
-    events = [START, PartStart(index=0, part=Reasoning(text="")), PartDelta(index=0, text="hm"), PartEnd(index=0, signature="s"), END]  # fmt: skip
-    assert fold(events).parts == (Reasoning(text="hm", signature="s"),)
+    middle: list[Event] = [
+        PartStart(index=0, part=Reasoning(text="")),
+        PartDelta(index=0, text="hm"),
+        PartEnd(index=0, signature="s"),
+    ]
+    assert fold([START, *middle, END]).parts == (Reasoning(text="hm", signature="s"),)
 
 
 @pytest.mark.parametrize(

@@ -8,13 +8,18 @@ import pytest
 from llm_call.core.domain.errors import (
     UnsupportedError,
 )
-from llm_call.core.domain.messages import Media, Message, Reasoning, Text, ToolCall, ToolResult, message
+from llm_call.core.domain.messages import Media, Message, Part, Reasoning, Text, ToolCall, ToolResult, message
 from llm_call.core.domain.profile import Profile
 from llm_call.core.domain.request import OutputSpec, Request, Settings, Tool, ToolChoice
 from llm_call.core.wire.openai_chat import OpenAIChatCodec
+from llm_call.core.wire.openai_chat_server import OpenAIChatServerCodec
 
 CODEC = OpenAIChatCodec()
 PERSON = {"type": "object", "properties": {"name": {"type": "string"}, "tags": {"type": "array", "uniqueItems": True}}}
+
+
+_OWN = Reasoning(text="hm", provider_data={"field": "reasoning"})
+_OWN_SIGNED = Reasoning(text="hm", signature="s", provider_data={"field": "reasoning"})
 
 
 def sent(*messages: Message, stream: bool = False, profile: Profile | None = None, **fields: Any) -> dict[str, Any]:
@@ -30,8 +35,18 @@ def notices(*messages: Message, profile: Profile | None = None, **fields: Any) -
     return {(notice.field, notice.fate) for notice in wire.notices}
 
 
-def user(*parts: Text | Media | Reasoning | ToolCall | ToolResult) -> Message:
+def user(*parts: Part) -> Message:
     return Message(role="user", parts=parts)
+
+
+def test_the_limit_on_output_tokens_has_the_name_that_the_profile_says_and_comes_back_under_both() -> None:
+    newer = Profile(output_limit_field="max_completion_tokens")
+    settings = Settings(max_output_tokens=5)
+    assert sent(message("user", "hi"), settings=settings)["max_tokens"] == 5
+    body = sent(message("user", "hi"), settings=settings, profile=newer)
+    assert (body["max_completion_tokens"], "max_tokens" in body) == (5, False)
+    request, _ = OpenAIChatServerCodec().decode_request(msgspec.json.encode(body))
+    assert request.settings == settings
 
 
 def test_a_request_of_every_field_is_sent_as_the_dialect_says() -> None:
@@ -222,6 +237,39 @@ def test_reasoning_goes_back_only_where_it_came_in_this_dialect() -> None:
 )
 def test_what_a_part_loses_is_named(part: Text | Media, noticed: set[tuple[str, str]]) -> None:
     assert notices(user(part)) == noticed
+
+
+@pytest.mark.parametrize(
+    ("parts", "noticed"),
+    [
+        ((Reasoning(text="hm"),), {("messages[0].parts[0]", "dropped"), ("messages[0].parts", "translated")}),
+        ((_OWN, Text(text="4")), set()),
+        ((_OWN_SIGNED, Text(text="4")), {("messages[0].parts[0]", "dropped")}),
+        ((_OWN, _OWN, Text(text="4")), {("messages[0].parts", "translated")}),
+        ((Text(text="4"), _OWN), {("messages[0].parts", "translated")}),
+    ],
+)
+def test_what_an_assistants_message_loses_is_named(parts: tuple[Part, ...], noticed: set[tuple[str, str]]) -> None:
+    assert notices(Message(role="assistant", parts=parts)) == noticed
+
+
+def test_a_required_tool_that_is_named_and_options_of_a_stream_are_named_too() -> None:
+    assert notices(tools=(Tool(name="f"),), tool_choice=ToolChoice(mode="required", name="f")) == {
+        ("tool_choice.mode", "translated")
+    }
+    request = Request(model="m", messages=(), provider_options={"stream_options": {"include_usage": False}})
+    wire = CODEC.encode_request(request, stream=True, profile=Profile())
+    assert [notice.field for notice in wire.notices] == ["provider_options.stream_options"]
+
+
+def test_what_a_tool_call_keeps_stands_where_it_was_found() -> None:
+    call = ToolCall(id="1", name="f", arguments="{}", provider_data={"extra": 1, "function": {"strict": True}})
+    given = Message(role="assistant", parts=(call,))
+    assert sent(given)["messages"][0]["tool_calls"] == [
+        {"extra": 1, "id": "1", "type": "function", "function": {"strict": True, "name": "f", "arguments": "{}"}}
+    ]
+    wire = CODEC.encode_request(Request(model="m", messages=(given,)), stream=False, profile=Profile())
+    assert OpenAIChatServerCodec().decode_request(wire.body)[0].messages == (given,)
 
 
 def test_each_tool_result_becomes_a_message_before_the_users_words() -> None:
