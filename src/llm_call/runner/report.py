@@ -48,7 +48,7 @@ def exit_code(run: Run, *, allow_skipped: bool) -> int:
 def summary_line(summary: Summary) -> str:
     """`Results: 1 passed, 0 failed`, with the errors and the skipped cases where there are any."""
     line = f"Results: {summary.passed} passed, {summary.failed} failed"
-    line += f", {summary.errors} errors" if summary.errors else ""
+    line += f", {summary.errors} error{'s' if summary.errors > 1 else ''}" if summary.errors else ""
     return line + (f", {summary.skipped} skipped" if summary.skipped else "")
 
 

@@ -68,7 +68,7 @@ def test_a_verdict_says_what_is_particular_about_it(given: CaseResult, line: str
 def test_the_summary_counts_and_names_errors_and_skipped_only_where_there_are_any() -> None:
     summary = summarize(run("passed", "failed", "passed", "error", "skipped", not_run=4))
     assert summary == Summary(passed=2, failed=1, errors=1, skipped=1, not_run=4)
-    assert summary_line(summary) == "Results: 2 passed, 1 failed, 1 errors, 1 skipped"
+    assert summary_line(summary) == "Results: 2 passed, 1 failed, 1 error, 1 skipped"
     assert summary_line(summarize(run("passed"))) == "Results: 1 passed, 0 failed"
 
 

@@ -94,7 +94,8 @@ class Connection(asyncio.Protocol):
     def is_usable(self) -> bool:
         """Whether a request may be sent on it after a rest."""
         idle = self._loop.time() - self._idle_since
-        if self._ended is not None or self.response.pending or idle > _IDLE_SECONDS:
+        unasked = self.response.pending or self.response.status
+        if self._ended is not None or unasked or idle > _IDLE_SECONDS:
             return False
         return idle < _UNSEEN_SECONDS or not _is_readable(self.transport.get_extra_info("socket").fileno())
 

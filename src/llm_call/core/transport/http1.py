@@ -57,6 +57,9 @@ class Response:
         Raises:
             ProtocolError: These bytes do not continue a response. What was read before them stays.
         """
+        if self.complete:
+            self.reusable = False
+            return
         self.pending += len(data)
         try:
             self._parser.feed_data(data)
@@ -64,7 +67,7 @@ class Response:
             self.reusable = False
             if not self.complete:
                 self._flaw = self._flaw or str(error)
-        if self.pending > _PENDING_LIMIT and not self.complete:
+        if self.pending > _PENDING_LIMIT:
             self._flaw = self._flaw or f"more than {_PENDING_LIMIT} bytes of headers"
         if self._flaw:
             message = f"the peer does not answer in HTTP/1.1 as it should: {self._flaw}"
@@ -111,8 +114,10 @@ class Response:
     def on_message_complete(self) -> None:
         """The parser's word."""
         self.pending = 0
-        self.complete = self.status > 0
-        self.reusable = self._parser.should_keep_alive()
+        if self.status:
+            self.complete = True
+            self.reusable = self._parser.should_keep_alive()
+            del self._parser  # it refers back: each answer would wait for the garbage collector
 
 
 def _flaw(version: str, status: int, headers: Mapping[str, str]) -> str:

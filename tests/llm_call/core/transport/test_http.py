@@ -148,7 +148,7 @@ def test_a_slow_reader_makes_the_peer_wait_and_gets_everything() -> None:
             async with asyncio.timeout(10):
                 while connection.transport.is_reading():  # noqa: ASYNC110  (the event loop's turns are what it waits for)
                     await asyncio.sleep(0)
-            assert len(connection.buffer) < len(piece)
+            assert len(connection.response.body) < len(piece)
             return await reply.read()
 
     with FaultServer([stream([piece] * 5)]) as server:
@@ -270,6 +270,30 @@ def test_a_body_above_the_limit_is_refused(behaviour: Behaviour) -> None:
     assert "100 bytes" in str(error)
 
 
+def test_a_packed_body_is_refused() -> None:
+    with FaultServer([respond(b"x", headers={"content-encoding": "gzip"})]) as server:
+        assert isinstance(failing(server.url), ProtocolError)
+
+
+def test_a_peer_that_does_not_speak_http_is_refused() -> None:
+    with FaultServer([Behaviour(pieces=(b"220 mail.example.com ESMTP\r\n",), then="hang")]) as server:
+        assert isinstance(failing(server.url), ProtocolError)
+
+
+def test_what_had_arrived_before_a_fault_of_the_peer_is_delivered_first() -> None:
+    async def work(transport: HttpTransport) -> list[bytes]:
+        async with transport.open(endpoint(server.url), REQUEST, Timeouts()) as reply:
+            chunks = aiter(reply.chunks())
+            pieces = [await anext(chunks)]
+            with pytest.raises(ProtocolError):
+                await anext(chunks)
+        return pieces
+
+    whole = stream([b"data: 1\n\n"], then="hang").pieces
+    with FaultServer([Behaviour(pieces=(*whole, b"no size\r\n"), then="hang")]) as server:
+        assert run(work) == [b"data: 1\n\n"]
+
+
 @pytest.mark.parametrize(
     "url",
     ["", "nonsense", "ftp://h", "http://", "http://[::1", "http://h:x", "http://user:sk-very-secret@h", "http://h é"],
@@ -286,6 +310,56 @@ def test_one_connection_serves_calls_one_after_another() -> None:
     with FaultServer([respond(), stream([b"data: 1\n\n"]), respond(status=429)]) as server:
         run(work)
         assert (server.connections, len(server.requests)) == (1, 3)
+
+
+FORGED = b"HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\nforged"
+
+
+def test_a_connection_with_more_than_the_answer_is_not_used_again() -> None:
+    async def work(transport: HttpTransport) -> None:
+        assert await post(transport, server.url) == (200, b"true")
+        assert await post(transport, server.url) == (200, b"")
+
+    answer = respond(b"true").pieces[0]
+    assert isinstance(answer, bytes)
+    with FaultServer([Behaviour(pieces=(answer + FORGED,)), respond()]) as server:
+        run(work)
+        assert server.connections == 2
+
+
+def test_a_connection_on_which_something_comes_unasked_is_not_used_again() -> None:
+    async def work(transport: HttpTransport) -> None:
+        async with transport.open(endpoint(server.url), REQUEST, Timeouts()) as reply:
+            connection = reply._connection  # type: ignore[attr-defined]
+            assert await reply.read() == b"true"
+        assert connection.is_usable()
+        later.open()
+        async with asyncio.timeout(10):
+            while connection.is_usable():  # noqa: ASYNC110  (the event loop's turns are what it waits for)
+                await asyncio.sleep(0)
+        assert await post(transport, server.url) == (200, b"")
+
+    later = Gate()
+    with FaultServer([Behaviour(pieces=(*respond(b"true").pieces, later, FORGED)), respond()]) as server:
+        run(work)
+        assert server.connections == 2
+
+
+def test_an_answer_that_has_arrived_and_is_not_read_leaves_its_connection_usable() -> None:
+    async def work(transport: HttpTransport) -> None:
+        async with transport.open(endpoint(server.url), REQUEST, Timeouts()) as reply:
+            connection = reply._connection  # type: ignore[attr-defined]
+            async with asyncio.timeout(10):
+                while not connection.response.complete:  # noqa: ASYNC110  (the event loop's turns are what it waits for)
+                    await asyncio.sleep(0)
+        assert connection.transport.is_reading()
+        assert await post(transport, server.url) == (200, b"next")
+        assert await reply.read() == big
+
+    big = b"x" * 300_000
+    with FaultServer([respond(big), respond(b"next")]) as server:
+        run(work)
+        assert server.connections == 1
 
 
 def test_a_connection_that_the_peer_closed_meanwhile_is_not_used_again() -> None:
@@ -438,25 +512,28 @@ def splice(source: socket.socket, sink: socket.socket) -> None:
     sink.shutdown(socket.SHUT_WR)
 
 
-def tunnel(listener: socket.socket, asked: list[str]) -> None:
-    """Serve one CONNECT, to 127.0.0.1 whatever the name."""
+def tunnel(listener: socket.socket, asked: list[str], smuggled: bytes) -> None:
+    """Serve one CONNECT, to 127.0.0.1 whatever the name, with something of the proxy's own behind the consent."""
     client, _ = listener.accept()
     asked.append(client.recv(65536).decode())
     port = int(asked[0].split(" ")[1].rpartition(":")[2])
     with client, socket.create_connection(("127.0.0.1", port)) as server, ThreadPoolExecutor(2) as threads:
-        client.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
+        client.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n" + smuggled)
         threads.submit(splice, client, server)
         threads.submit(splice, server, client).result(10)
 
 
-def test_tls_goes_through_a_proxy_s_tunnel(monkeypatch: pytest.MonkeyPatch, tls: ssl.SSLContext, ca_file: str) -> None:
+@pytest.mark.parametrize("smuggled", [b"", FORGED])
+def test_tls_goes_through_a_proxy_s_tunnel_and_the_answer_is_the_server_s(
+    monkeypatch: pytest.MonkeyPatch, tls: ssl.SSLContext, ca_file: str, smuggled: bytes
+) -> None:
     asked: list[str] = []
     with (
         FaultServer([respond(b"inside")], tls=tls) as server,
         socket.create_server(("127.0.0.1", 0)) as listener,
         ThreadPoolExecutor(1) as threads,
     ):
-        served = threads.submit(tunnel, listener, asked)
+        served = threads.submit(tunnel, listener, asked, smuggled)
         monkeypatch.setenv("https_proxy", f"127.0.0.1:{listener.getsockname()[1]}")
         assert run(lambda transport: post(transport, server.url), ca_file=ca_file) == (200, b"inside")
         served.result(10)

@@ -1,3 +1,4 @@
+from contextlib import suppress
 from itertools import pairwise
 
 import pytest
@@ -5,31 +6,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llm_call.core.domain.errors import ConfigError, ProtocolError
-from llm_call.core.transport.http1 import Body, Head, body_after, request_head, take_head
+from llm_call.core.transport.http1 import Response, request_head
+
+OK = b"HTTP/1.1 200 OK\r\n"
+CHUNKED = OK + b"Transfer-Encoding: chunked\r\n\r\n"
 
 
-def parse(pieces: list[bytes], *, closed: bool = False) -> tuple[Head, bytes, bytes]:
-    """Head, body and what is left, for a response that arrives in these pieces."""
-    buffer = bytearray()
-    head: Head | None = None
-    body: Body | None = None
-    taken = b""
+def parse(pieces: list[bytes]) -> Response:
+    response = Response()
     for piece in pieces:
-        buffer += piece
-        if head is None:
-            head = take_head(buffer)
-            body = None if head is None else body_after(head)
-        if body is not None:
-            taken += body.take(buffer)
-    assert head is not None
-    assert body is not None
-    assert body.complete or (closed and body.end())
-    return head, taken, bytes(buffer)
+        response.feed(piece)
+    return response
 
 
 def split_at(data: bytes, cuts: list[int]) -> list[bytes]:
     places = [0, *sorted(cut % (len(data) + 1) for cut in cuts), len(data)]
-    return [data[start:end] for start, end in pairwise(places)]
+    return [data[start:end] for start, end in pairwise(places) if start < end]
 
 
 def chunked(parts: list[bytes], *, trailers: bytes = b"") -> bytes:
@@ -39,47 +31,79 @@ def chunked(parts: list[bytes], *, trailers: bytes = b"") -> bytes:
 
 BODIES = st.lists(st.binary(max_size=40), max_size=5)
 CUTS = st.lists(st.integers(min_value=0, max_value=2000), max_size=12)
+AFTER = st.binary(max_size=5).filter(lambda after: not after or after.strip(b"\r\n"))  # blank lines mean nothing
 
 
-@given(parts=BODIES, cuts=CUTS, after=st.binary(max_size=5))
+@given(parts=BODIES, cuts=CUTS, after=AFTER)
 def test_a_chunked_body_is_the_same_however_its_bytes_arrive(parts: list[bytes], cuts: list[int], after: bytes) -> None:
-    head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
-    whole = head + chunked(parts, trailers=b"x-checksum: 1\r\n") + after
-    assert parse(split_at(whole, cuts))[1:] == (b"".join(parts), after)
+    response = parse(split_at(CHUNKED + chunked(parts, trailers=b"x-checksum: 1\r\n") + after, cuts))
+    assert (response.complete, response.take()) == (True, b"".join(parts))
+    assert response.headers == {"transfer-encoding": "chunked"}
+    assert response.reusable is not bool(after)
 
 
-@given(body=st.binary(max_size=100), cuts=CUTS, after=st.binary(max_size=5))
+@given(body=st.binary(max_size=100), cuts=CUTS, after=AFTER)
 def test_a_sized_body_is_the_same_however_its_bytes_arrive(body: bytes, cuts: list[int], after: bytes) -> None:
-    whole = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body) + after
-    assert parse(split_at(whole, cuts))[1:] == (body, after)
+    response = parse(split_at(OK + b"Content-Length: %d\r\n\r\n%b" % (len(body), body) + after, cuts))
+    assert (response.complete, response.take()) == (True, body)
+    assert response.reusable is not bool(after)
 
 
 @given(body=st.binary(max_size=100), cuts=CUTS)
 def test_a_body_without_a_length_ends_with_the_connection(body: bytes, cuts: list[int]) -> None:
-    head, taken, _ = parse(split_at(b"HTTP/1.0 200 OK\r\n\r\n" + body, cuts), closed=True)
-    assert (taken, head.keep_alive) == (body, False)
+    response = parse(split_at(b"HTTP/1.0 200 OK\r\n\r\n" + body, cuts))
+    assert not response.complete
+    assert response.end()
+    assert (response.complete, response.take(), response.reusable) == (True, body, False)
+
+
+@pytest.mark.parametrize("start", [b"HTTP/1.1 200", OK + b"content-length: 1\r\n\r\n", CHUNKED + b"5\r\nhell"])
+def test_a_response_with_a_length_does_not_end_with_the_connection(start: bytes) -> None:
+    response = parse([start])
+    assert not response.end()
+    assert not response.complete
 
 
 @given(noise=st.binary(max_size=200))
 def test_noise_is_refused_or_awaited_but_never_crashes(noise: bytes) -> None:
-    buffer = bytearray(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + noise)
-    try:
-        head = take_head(buffer)
-        assert head is not None
-        body_after(head).take(buffer)
-    except ProtocolError:
-        pass
+    with suppress(ProtocolError):
+        parse([CHUNKED + noise])
 
 
-def test_header_names_are_lower_case_and_repeated_ones_are_joined() -> None:
-    head, _, _ = parse([b"HTTP/1.1 204 No Content\r\nX-One:  a \r\nx-one: b\r\nEmpty:\r\n\r\n"])
-    assert head == Head(status=204, headers={"x-one": "a, b", "empty": ""}, keep_alive=True)
+@given(cuts=CUTS)
+def test_a_head_is_the_same_however_its_bytes_arrive(cuts: list[int]) -> None:
+    interim = b"HTTP/1.1 103 Early Hints\r\nlink: x\r\n\r\n"
+    whole = interim + b"HTTP/1.1 204 No Content\r\nX-One:  a \r\nx-one: b\r\nEmpty:\r\nLast: \xe9\t \r\n\r\n"
+    response = parse(split_at(whole, cuts))
+    assert (response.status, response.complete, response.reusable) == (204, True, True)
+    assert response.headers == {"x-one": "a, b", "empty": "", "last": "\u00e9"}
 
 
 def test_interim_heads_are_passed_over() -> None:
-    interim = b"HTTP/1.1 103 Early Hints\r\nlink: x\r\n\r\n" * 2000
-    head, body, _ = parse([interim + b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"])
-    assert (head.status, body) == (200, b"ok")
+    interim = b"HTTP/1.1 103 Early Hints\r\nlink: x\r\n\r\n"
+    response = parse([interim] * 2000)
+    assert (response.status, response.pending) == (0, 0)
+    response.feed(OK + b"content-length: 2\r\n\r\nok")
+    assert (response.status, response.take()) == (200, b"ok")
+
+
+@pytest.mark.parametrize("status", [b"204 No Content", b"304 Not Modified"])
+def test_some_statuses_have_no_body_whatever_the_head_says(status: bytes) -> None:
+    response = parse([b"HTTP/1.1 " + status + b"\r\ncontent-length: 5\r\n\r\n"])
+    assert (response.complete, response.reusable, response.take()) == (True, True, b"")
+
+
+@pytest.mark.parametrize("size", [1, 20, 24, 100])
+def test_a_second_response_is_noticed_at_its_first_byte_and_not_mixed_with_the_first(size: int) -> None:
+    second = b"HTTP/1.1 500 No\r\nx: y\r\ncontent-length: 2\r\n\r\nno"
+    response = parse([OK + b"content-length: 2\r\n\r\nok" + second[:size]])
+    assert (response.status, response.headers, response.take()) == (200, {"content-length": "2"}, b"ok")
+    assert not response.reusable
+
+
+def test_a_change_of_protocol_is_refused_as_such() -> None:
+    with pytest.raises(ProtocolError, match="status 101"):
+        parse([b"HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: h2c\r\n\r\n"])
 
 
 @pytest.mark.parametrize(
@@ -89,9 +113,12 @@ def test_interim_heads_are_passed_over() -> None:
 def test_the_version_and_the_connection_header_say_whether_the_connection_is_kept(
     version: str, connection: str, *, kept: bool
 ) -> None:
-    head = take_head(bytearray(f"HTTP/{version} 200 OK\r\nconnection: {connection}\r\n\r\n".encode()))
-    assert head is not None
-    assert head.keep_alive is kept
+    head = f"HTTP/{version} 200 OK\r\nconnection: {connection}\r\ncontent-length: 0\r\n\r\n"
+    assert parse([head.encode()]).reusable is kept
+
+
+def test_a_chunk_size_may_be_padded_with_spaces() -> None:
+    assert parse([CHUNKED + b"2  \r\nok\r\n0 \r\n\r\n"]).take() == b"ok"
 
 
 @pytest.mark.parametrize(
@@ -99,24 +126,44 @@ def test_the_version_and_the_connection_header_say_whether_the_connection_is_kep
     [
         b"what is this\r\n\r\n",
         b"HTTP/2 200 OK\r\n\r\n",
+        b"HTTP/2.0 200 OK\r\n\r\n",
         b"HTTP/1.1 20x OK\r\n\r\n",
-        b"HTTP/1.1 200 OK\r\nno colon\r\n\r\n",
-        b"HTTP/1.1 200 OK\r\na: b\r\n folded\r\n\r\n",
-        b"HTTP/1.1 200 OK\r\na: b\rc: d\r\n\r\n",
-        b"HTTP/1.1 200 OK\r\ncontent-length: -1\r\n\r\n",
-        b"HTTP/1.1 200 OK\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\n",
-        b"HTTP/1.1 200 OK\r\ncontent-length: 1\r\ntransfer-encoding: chunked\r\n\r\n",
-        b"HTTP/1.1 200 OK\r\ntransfer-encoding: gzip\r\n\r\n",
-        b"HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\n\r\n",
-        b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n+5\r\nhello\r\n",
-        b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nhello\r\n",
-        b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n" + b"1" * 70_000,
-        b"HTTP/1.1 200 OK\r\n" + b"a" * 70_000,
+        b"HTTP/1.1 099 OK\r\n\r\n",
+        b"HTTP/1.1 600 OK\r\n\r\n",
+        b"HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: h2c\r\n\r\n",
+        OK + b"no colon\r\n\r\n",
+        OK + b"a: b\r\n folded\r\n\r\n",
+        OK + b"a: b\rc: d\r\n\r\n",
+        OK + b"content-length: -1\r\n\r\n",
+        OK + b"content-length: 1\r\ncontent-length: 2\r\n\r\n",
+        OK + b"content-length: 1\r\ntransfer-encoding: chunked\r\n\r\n",
+        OK + b"transfer-encoding: gzip\r\n\r\n",
+        OK + b"transfer-encoding: gzip, chunked\r\n\r\n",
+        CHUNKED + b"+5\r\nhello\r\n",
+        CHUNKED + b"2\r\nhello\r\n",
+        CHUNKED + b"1" * 70_000,
+        CHUNKED + b"1;" + b"a" * 70_000,
+        CHUNKED + b"0\r\na: " + b"b" * 70_000,
+        OK + b"a" * 70_000,
     ],
 )
 def test_what_the_standard_forbids_is_refused(response: bytes) -> None:
     with pytest.raises(ProtocolError):
         parse([response])
+
+
+def test_a_head_in_pieces_is_refused_when_it_grows_too_long() -> None:
+    with pytest.raises(ProtocolError, match="65536 bytes"):
+        parse([OK, *[b"a: " + b"b" * 1000 + b"\r\n"] * 70])
+
+
+@pytest.mark.parametrize(
+    "flaw", [b"a b: secret", b"a: secret\0", b"content-length: 1secret", b"a" * 70_000 + b": secret"]
+)
+def test_a_refusal_says_why_and_shows_no_header(flaw: bytes) -> None:
+    with pytest.raises(ProtocolError, match=r"as it should: \w") as caught:
+        parse([OK + b"set-cookie: secret\r\n" + flaw])
+    assert "secret" not in f"{caught.value!r} {caught.value} {caught.value.hint} {caught.value.__context__!r}"
 
 
 def test_a_request_head_has_its_lines_in_order() -> None:
