@@ -1,4 +1,4 @@
-"""HTTP/1.1 as bytes: how the head of a request is written, how a response is read (by httptools, that is llhttp). No I/O.
+"""HTTP/1.1 as bytes: how the head of a request is written, how a response is read (by httptools). No I/O.
 
 What the standard forbids is refused, never guessed at; a connection on which that happened is not used again.
 """
@@ -35,9 +35,10 @@ def request_head(method: str, target: str, headers: Mapping[str, str]) -> bytes:
 class Response:
     """One response on its way in. Interim heads (1xx) before it are passed over, trailers behind it are dropped.
 
-    `status` is 0 until the head is complete. Header names are in lower case, values of repeated headers are joined by
-    commas. `body` is what has arrived of it and was not taken. When all has arrived it is `complete`, and `reusable`
-    if the connection may serve another request. `pending` counts the bytes since the last interim head or piece.
+    `status` is 0 until the head is complete and accepted. Header names are in lower case, values of repeated headers
+    are joined by commas. `body` is what has arrived of it and was not taken. When all has arrived it is `complete`, and
+    `reusable` if the connection may serve another request. `pending` counts the bytes since the last interim head or
+    piece of the body.
     """
 
     def __init__(self) -> None:
@@ -101,10 +102,10 @@ class Response:
         """The parser's word."""
         status, version = self._parser.get_status_code(), self._parser.get_http_version()
         self._flaw = self._flaw or _flaw(version, status, self.headers)
-        if status >= 200:  # noqa: PLR2004  (below are the interim ones)
-            self.status = status
-        else:
+        if status < 200 or self._flaw:  # noqa: PLR2004  (an interim head)
             self.headers.clear()
+        else:
+            self.status = status
 
     def on_body(self, body: bytes) -> None:
         """The parser's word."""

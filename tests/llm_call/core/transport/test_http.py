@@ -280,6 +280,25 @@ def test_a_peer_that_does_not_speak_http_is_refused() -> None:
         assert isinstance(failing(server.url), ProtocolError)
 
 
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"HTTP/2.0 200 OK\r\ncontent-length: 2\r\n\r\nok",
+        b"HTTP/1.1 600 OK\r\ncontent-length: 2\r\n\r\nok",
+        b"HTTP/1.1 200 OK\r\ntransfer-encoding: gzip, chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n",
+        b"HTTP/1.1 101 Switching Protocols\r\n\r\n",
+    ],
+)
+def test_an_answer_with_a_head_that_is_refused_is_no_reply_even_if_it_is_whole(answer: bytes) -> None:
+    async def work(transport: HttpTransport) -> None:
+        with pytest.raises(ProtocolError):
+            async with transport.open(endpoint(server.url), REQUEST, Timeouts()):
+                pytest.fail("the head was accepted")
+
+    with FaultServer([Behaviour(pieces=(answer,), then="close")]) as server:
+        run(work)
+
+
 def test_what_had_arrived_before_a_fault_of_the_peer_is_delivered_first() -> None:
     async def work(transport: HttpTransport) -> list[bytes]:
         async with transport.open(endpoint(server.url), REQUEST, Timeouts()) as reply:
