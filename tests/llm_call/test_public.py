@@ -59,7 +59,16 @@ def test_a_type_checker_accepts_the_public_names_and_refuses_others(tmp_path: Pa
     bad = "import llm_call\nllm_call.nonsense\nllm_call.ask_sync('hi', modle='x')\nllm_call.ask_sync('hi', timeout='soon')\n"
     (tmp_path / "good.py").write_text(good, encoding="utf-8")
     (tmp_path / "bad.py").write_text(bad, encoding="utf-8")
-    command = [sys.executable, "-m", "mypy", "--strict", "--no-incremental", "--follow-imports=silent", "good.py", "bad.py"]
+    command = [
+        sys.executable,
+        "-m",
+        "mypy",
+        "--strict",
+        "--no-incremental",
+        "--follow-imports=silent",
+        "good.py",
+        "bad.py",
+    ]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     lines = [line.split(" error:")[0] for line in done.stdout.splitlines() if " error:" in line]
     assert lines == ["bad.py:2:", "bad.py:3:", "bad.py:4:"], done.stdout
