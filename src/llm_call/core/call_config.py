@@ -5,7 +5,7 @@ Its own keys are taken out first; what is left is a request of the OpenAI chat d
 
 from collections.abc import Mapping
 from decimal import Decimal
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 from msgspec import Struct
@@ -16,6 +16,8 @@ from llm_call.core.domain.messages import Media
 from llm_call.core.domain.request import Request
 from llm_call.core.providers.registry import read_request
 from llm_call.core.validation.base import Validator, build
+
+S = TypeVar("S", bound=Struct)
 
 ALIASES = {
     "validation_strategies": "validation",
@@ -91,6 +93,9 @@ class CallConfig(Struct, frozen=True, kw_only=True):
         if self.rounds is not None and self.rounds < 1:
             raise ConfigError("rounds must be at least 1", hint="1 means: ask once, never again.")
 
+    def __repr__(self) -> str:
+        return f"CallConfig(model={self.model!r}, provider={self.provider!r}, api_base={self.api_base!r}, ...)"
+
     @property
     def target(self) -> str | None:
         """The model's full name: `provider` is put before a `model` that does not name one."""
@@ -110,11 +115,30 @@ def read_config(config: Mapping[str, Any]) -> tuple[CallConfig, Request]:
     keys = canonical_keys(config, known=(*own, *REQUEST_KEYS, *NOT_YET), aliases=ALIASES, what="llm_config")
     if asked := [key for key in NOT_YET if keys.get(key)]:
         raise UnsupportedError(f"llm_config: {asked[0]!r} is not supported in this version", hint="Leave it out.")
-    try:
-        call = msgspec.convert({key: keys[key] for key in own if key in keys}, CallConfig, strict=True)
-    except msgspec.ValidationError as error:
-        raise ConfigError(f"llm_config: {error}", hint="See the table of case keys.") from error
+    call = converted({key: keys[key] for key in own if key in keys}, CallConfig, what="llm_config")
     return call, _request(call, {key: keys[key] for key in REQUEST_KEYS if key in keys})
+
+
+def read_call(options: Mapping[str, Any], *, what: str) -> CallConfig:
+    """The keys around a request that is made otherwise.
+
+    Raises:
+        ConfigError: A key is unknown, or has a value that cannot be.
+    """
+    known = CallConfig.__struct_fields__
+    return converted(canonical_keys(options, known=known, aliases={}, what=what), CallConfig, what=what)
+
+
+def converted(values: Mapping[str, Any], type_: type[S], *, what: str) -> S:
+    """`values` as a struct.
+
+    Raises:
+        ConfigError: A value is of the wrong type; the message says which.
+    """
+    try:
+        return msgspec.convert(values, type_)
+    except msgspec.ValidationError as error:
+        raise ConfigError(f"{what}: {error}", hint="See the table of case keys.") from error
 
 
 def _request(call: CallConfig, body: dict[str, Any]) -> Request:

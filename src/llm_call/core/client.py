@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from decimal import Decimal
 from typing import Any, Self, TypedDict, TypeVar, Unpack
 
-from llm_call.core.call_config import CallConfig, read_config, read_validator
+from llm_call.core.call_config import CallConfig, converted, read_call, read_config, read_validator
 from llm_call.core.domain.messages import Message, message
 from llm_call.core.domain.request import OutputSpec, Request, Settings
 from llm_call.core.domain.result import Result
@@ -125,37 +125,33 @@ class Client:
         """Carry out a plan that `plan` or `prepare` made."""
         return await self._engine.execute(plan)
 
-    def plan(self, prompt: str | Sequence[Message], **options: Unpack[AskOptions]) -> Plan:
-        """The plan of a call, checked without any I/O.
+    def plan(
+        self,
+        prompt: str | Sequence[Message],
+        *,
+        system: str | None = None,
+        schema: Mapping[str, Any] | None = None,
+        validate: Sequence[Check] = (),
+        max_tokens: int | None = None,
+        temperature: float | None = None,
+        seed: int | None = None,
+        retry: Mapping[str, Any] | None = None,
+        **options: Any,
+    ) -> Plan:
+        """The plan of a call, checked without any I/O. The other `options` are those of `AskOptions`.
 
         Raises:
             ConfigError: An argument is wrong.
         """
-        schema = options.get("schema")
+        settings = {"max_output_tokens": max_tokens, "temperature": temperature, "seed": seed}
         request = Request(
             model="",
-            messages=_messages(prompt, options.get("system")),
-            settings=Settings(
-                max_output_tokens=options.get("max_tokens"),
-                temperature=options.get("temperature"),
-                seed=options.get("seed"),
-            ),
+            messages=_messages(prompt, system),
+            settings=converted(settings, Settings, what="ask"),
             output=None if schema is None else OutputSpec(schema=schema),
         )
-        retry = options.get("retry")
-        call = CallConfig(
-            model=options.get("model"),
-            default_validate=options.get("default_validate", True),
-            retry_config=retry,
-            rounds=options.get("rounds"),
-            timeout=options.get("timeout"),
-            max_cost=options.get("max_cost"),
-            fallback_models=tuple(options.get("fallback_models", ())),
-            api_base=options.get("api_base"),
-            api_key=options.get("api_key"),
-            strict=options.get("strict", False),
-        )
-        return self._plan(call, request, tuple(options.get("validate", ())))
+        call = read_call({"retry_config": retry, **options}, what="ask")
+        return self._plan(call, request, validate)
 
     def prepare(self, config: Mapping[str, Any]) -> Plan:
         """The plan of the call that `config` (an `llm_config` dictionary) describes, checked without any I/O.

@@ -7,8 +7,8 @@ transport's.
 
 import asyncio
 import random
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing, asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing, asynccontextmanager, contextmanager
 from fnmatch import fnmatchcase
 from typing import Any, TypeVar
 
@@ -48,8 +48,8 @@ class Plan(Struct, frozen=True, kw_only=True):
     """Everything that one call needs, checked before its first byte.
 
     `targets` are tried in order. `rounds` bounds how often the model is asked in all when its answers are rejected.
-    `attempt_seconds` bounds one attempt, the budget's seconds the whole call. `strict` refuses a request that the
-    target's dialect cannot express in full, instead of noting what was left out.
+    `timeouts` bound one attempt, the budget's seconds the whole call. `strict` refuses a request that the target's
+    dialect cannot express in full, instead of noting what was left out.
     """
 
     model: str
@@ -59,7 +59,6 @@ class Plan(Struct, frozen=True, kw_only=True):
     retry: RetryPolicy = RetryPolicy()
     budget: Budget = Budget()
     rounds: int = 3
-    attempt_seconds: float = 600.0
     timeouts: Timeouts = Timeouts()
     strict: bool = False
     stream: bool = False
@@ -92,18 +91,19 @@ class Engine:
         Raises:
             LLMCallError: There is no answer; the error's trace tells what was tried.
         """
-        record = self._record(plan)
-        response, judgement = await self._round(plan, record, plan.request)
-        while not judgement.ok and record.rounds < plan.rounds:
-            before = fingerprint(judgement.verdicts)
-            request = reask(plan.request, answer=response.text, verdicts=judgement.verdicts, chance=self._chance())
-            try:
-                response, judgement = await self._round(plan, record, request)
-            except PolicyError:
-                break  # the time or the money is used up: the rejected answer is what there is
-            if fingerprint(judgement.verdicts) == before:
-                break  # the same mistake again: asking the same way once more is idle
-        return record.result(response, judgement, self._clock.now())
+        record = CallRecord(plan.model, plan.budget, self._clock.now())
+        with self._traced(record):
+            response, judgement = await self._round(plan, record, plan.request)
+            while not judgement.ok and record.rounds < plan.rounds:
+                before = fingerprint(judgement.verdicts)
+                request = reask(plan.request, answer=response.text, verdicts=judgement.verdicts, chance=self._chance())
+                try:
+                    response, judgement = await self._round(plan, record, request)
+                except PolicyError:
+                    break  # the time or the money is used up: the rejected answer is what there is
+                if fingerprint(judgement.verdicts) == before:
+                    break  # the same mistake again: asking the same way once more is idle
+            return record.result(response, judgement, self._clock.now())
 
     @asynccontextmanager
     async def stream(self, plan: Plan) -> AsyncIterator[LiveAnswer]:
@@ -115,7 +115,7 @@ class Engine:
         Raises:
             LLMCallError: There is no answer; the error's trace tells what was tried.
         """
-        record = self._record(plan)
+        record = CallRecord(plan.model, plan.budget, self._clock.now())
 
         async def attempt(turn: Turn) -> tuple[AsyncExitStack, LiveAnswer]:
             target, seconds = plan.targets[turn.target], self._room(plan, record)
@@ -135,9 +135,10 @@ class Engine:
 
                 return stack.pop_all(), LiveAnswer(first, events, finish)
 
-        stack, live = await self._attempts(plan, record, attempt)
-        async with stack:
-            yield live
+        with self._traced(record):
+            stack, live = await self._attempts(plan, record, attempt)
+            async with stack:
+                yield live
 
     async def _round(self, plan: Plan, record: CallRecord, request: Request) -> tuple[Response, Judgement]:
         async def attempt(turn: Turn) -> Response:
@@ -160,10 +161,9 @@ class Engine:
                 policy, attempt, clock=self._clock, chance=self._chance, targets=len(plan.targets)
             )
         except LLMCallError as error:
-            failure = record.failure(error, self._clock.now())
-            if failure is error:
-                raise
-            raise failure from error
+            if summary := record.failure(error):
+                raise summary from error
+            raise
 
     def _judge(self, plan: Plan, record: CallRecord, response: Response) -> Judgement:
         output = plan.request.output
@@ -174,8 +174,14 @@ class Engine:
         record.end_round("reask" if record.rounds else "ask", response, judgement)
         return judgement
 
-    def _record(self, plan: Plan) -> CallRecord:
-        return CallRecord(plan.model, plan.budget, self._clock.now())
+    @contextmanager
+    def _traced(self, record: CallRecord) -> Iterator[None]:
+        """Every error that leaves the engine tells what was tried."""
+        try:
+            yield
+        except LLMCallError as error:
+            error.trace = error.trace or record.trace(self._clock.now())
+            raise
 
     def _open(self, plan: Plan, target: Target, wire: WireRequest) -> AbstractAsyncContextManager[Reply]:
         return self._transport(target.transport).open(target.endpoint, wire, plan.timeouts)
@@ -189,11 +195,11 @@ class Engine:
         if limit := record.exceeded():
             raise BudgetExceededError(f"the budget is used up: {limit}", hint="Raise the limit, or ask for less.")
         if record.deadline is None:
-            return plan.attempt_seconds
+            return plan.timeouts.total
         left = record.deadline - self._clock.now()
         if left <= 0:
             raise _too_late(plan)
-        return min(plan.attempt_seconds, left)
+        return min(plan.timeouts.total, left)
 
     async def _timed(self, events: AsyncGenerator[Event, None], deadline: float | None) -> AsyncGenerator[Event, None]:
         """`events`, until the call's time is used up."""
@@ -217,7 +223,7 @@ async def _limited(plan: Plan, seconds: float) -> AsyncIterator[None]:
         async with asyncio.timeout(seconds):
             yield
     except TimeoutError as error:
-        if seconds < plan.attempt_seconds:
+        if seconds < plan.timeouts.total:
             raise _too_late(plan) from error
         raise AttemptTimeoutError(f"no whole answer within {seconds:g} s") from error
 

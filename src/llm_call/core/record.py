@@ -99,19 +99,20 @@ class CallRecord:
             rung=self._rounds[-1].rung,
         )
 
-    def failure(self, error: LLMCallError, now: float) -> LLMCallError:
-        """The error to raise: `error` with the trace, or, after several targets, one that tells of them all."""
-        trace = self.trace(now)
-        if len(self._last_errors) > 1 and not isinstance(error, PolicyError):
-            lines = [
-                f"{attempt.target}: {attempt.failure.kind}: {attempt.failure.message}"
-                for attempt in self._attempts
-                if attempt.failure
-            ]
-            errors = tuple(self._last_errors.values())
-            error = AllTargetsFailedError("no target answered\n" + "\n".join(lines), errors=errors, hint=error.hint)
-        error.trace = trace
-        return error
+    def failure(self, last: LLMCallError) -> LLMCallError | None:
+        """One error that tells of every target, where several were tried and none answered; `last` is the last one's."""
+        if len(self._last_errors) < _SEVERAL or isinstance(last, PolicyError):
+            return None
+        lines = [
+            f"{attempt.target}: {attempt.failure.kind}: {attempt.failure.message}"
+            for attempt in self._attempts
+            if attempt.failure
+        ]
+        errors = tuple(self._last_errors.values())
+        return AllTargetsFailedError("\n".join(["no target answered", *lines]), errors=errors, hint=last.hint)
+
+
+_SEVERAL = 2
 
 
 class AttemptScope:

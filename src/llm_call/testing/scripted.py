@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
+from copy import copy
 from typing import Any
 
 import msgspec
@@ -40,7 +41,7 @@ class _Delivery:
             self.left -= 1
             yield piece
         if self._step.error is not None:
-            raise self._step.error
+            raise copy(self._step.error)
 
 
 Step = ScriptedReply | Exception
@@ -78,7 +79,7 @@ class ScriptedTransport:
         self.most_open = max(self.most_open, self._open)
         try:
             if isinstance(step, Exception):
-                raise step
+                raise copy(step)  # an error collects a trace and a traceback: each raise has its own
             async with self._delivered(step) as delivery:
                 yield delivery
         finally:

@@ -227,3 +227,15 @@ def test_the_functions_of_the_package_use_the_users_settings(monkeypatch: pytest
     assert llm_call.call_sync({"question": "hi"}).value == "hello"
     assert asyncio.run(llm_call.ask("hi")).value == "hello"
     assert asyncio.run(llm_call.call({"question": "hi"})).value == "hello"
+
+
+def test_an_unknown_argument_is_refused_and_not_passed_over() -> None:
+    ours, transport = client()
+    with pytest.raises(ConfigError, match="modle") as caught:
+        ours.ask_sync("hi", modle="openai/gpt-4o")  # type: ignore[call-arg]  # the mistake itself
+    assert "model" in caught.value.hint
+    with pytest.raises(ConfigError, match="temperature"):
+        ours.ask_sync("hi", temperature="hot")  # type: ignore[arg-type]  # the mistake itself
+    with pytest.raises(ConfigError, match="timeout"):
+        ours.ask_sync("hi", timeout="soon")  # type: ignore[arg-type]  # the mistake itself
+    assert transport.requests == []

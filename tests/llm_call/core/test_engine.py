@@ -36,7 +36,7 @@ from llm_call.core.policy.backoff import Backoff
 from llm_call.core.policy.budget import Budget
 from llm_call.core.policy.retry import RetryPolicy
 from llm_call.core.providers.registry import CODECS, Target
-from llm_call.core.transport.base import Endpoint
+from llm_call.core.transport.base import Endpoint, Timeouts
 from llm_call.core.validation import build
 from llm_call.core.validation.base import Answer, Context
 from llm_call.testing.clock import FakeClock
@@ -162,11 +162,11 @@ def test_a_success_without_an_answer_is_a_protocol_error_and_retried(body: bytes
 
 def test_an_attempt_has_its_own_time_and_a_silent_route_is_not_asked_again() -> None:
     run = Run(chat_reply("late", delay=10), chat_reply("hello"))
-    result = run.execute(plan(attempt_seconds=5, targets=(target(), target("scripted/two"))))
+    result = run.execute(plan(timeouts=Timeouts(total=5), targets=(target(), target("scripted/two"))))
     assert kinds(result) == ["AttemptTimeoutError", "answered"]
     assert run.clock.now() == pytest.approx(5)
     with pytest.raises(AttemptTimeoutError):
-        Run(chat_reply("late", delay=10)).execute(plan(attempt_seconds=5))
+        Run(chat_reply("late", delay=10)).execute(plan(timeouts=Timeouts(total=5)))
 
 
 def test_the_deadline_ends_an_attempt_and_forbids_a_wait() -> None:
@@ -315,8 +315,9 @@ class Broken:
 
 
 def test_a_validator_that_breaks_is_an_error_and_never_a_pass() -> None:
-    with pytest.raises(ValidatorError, match="broken"):
+    with pytest.raises(ValidatorError, match="broken") as caught:
         Run(chat_reply("hello")).execute(plan(validators=(Broken(),)))
+    assert kinds(caught.value) == ["answered"]
 
 
 def test_a_model_that_only_streams_is_streamed_and_folded() -> None:
@@ -348,6 +349,7 @@ def test_after_its_first_event_a_break_is_the_callers_with_what_had_arrived(erro
         run.stream(plan())
     assert caught.value.text == "hello"
     assert len(run.transport.requests) == 1
+    assert kinds(caught.value) == ["StreamInterruptedError"]
 
 
 def test_leaving_a_stream_early_closes_it_at_the_peer() -> None:

@@ -11,11 +11,12 @@ from llm_call.core.wire.base import WireRequest
 
 
 class Timeouts(Struct, frozen=True, kw_only=True):
-    """The longest that each stage of an attempt may take, in seconds. The total is the engine's business."""
+    """The longest that each stage of an attempt may take, in seconds. `total`, the whole of it, is the engine's to keep."""
 
     connect: float = 10.0
     first_byte: float = 120.0
     between_bytes: float = 60.0
+    total: float = 600.0
 
 
 class HttpSettings(Struct, frozen=True, kw_only=True):
