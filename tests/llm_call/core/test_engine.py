@@ -185,7 +185,7 @@ def test_a_request_that_is_cancelled_is_closed_at_the_peer_and_not_retried() -> 
 
     async def cancelled() -> None:
         task = asyncio.create_task(run.engine.execute(plan()))
-        await asyncio.sleep(1)
+        await run.clock.sleep(1)
         task.cancel()
         await task
 

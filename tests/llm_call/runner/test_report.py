@@ -109,3 +109,4 @@ def test_a_reader_that_goes_away_does_not_end_the_run() -> None:
         printer = Printer(out)
         printer.started("a_1")
         printer.ended(result("passed"))
+    assert out.closed

@@ -370,7 +370,10 @@ def test_closing_ends_what_is_open_and_refuses_what_comes() -> None:
 
 
 def test_a_transport_that_was_never_used_closes() -> None:
-    asyncio.run(LocalTransport().close())
+    transport = LocalTransport()
+    asyncio.run(transport.close())
+    with pytest.raises(ConfigError, match="closed"):
+        asyncio.run(ask(transport, wire()))
 
 
 def test_the_listener_that_llama_opens_answers_nobody(transport: LocalTransport) -> None:
