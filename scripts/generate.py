@@ -17,7 +17,7 @@ import msgspec
 import llm_call
 from llm_call.core.call_config import ALIASES, NOT_YET, REQUEST_KEYS, CallConfig
 from llm_call.core.config import ENVIRONMENT, Config, shown_defaults
-from llm_call.core.providers.registry import PROVIDERS
+from llm_call.core.providers.rows import PROVIDERS
 from llm_call.core.validation import registered
 
 ROOT = Path(__file__).parent.parent

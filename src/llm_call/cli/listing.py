@@ -11,7 +11,7 @@ from llm_call.core.config import Settings, build_client, load, shown
 from llm_call.core.domain.errors import ConfigError
 from llm_call.core.domain.keys import near_names
 from llm_call.core.providers.registry import Provider
-from llm_call.core.router import PROVIDER_PATTERNS, Router
+from llm_call.core.router import Router
 from llm_call.core.transport.model_file import obstacle
 from llm_call.core.validation import registered
 
@@ -28,11 +28,13 @@ def list_models() -> None:
                 mark = "  (default)" if full == default else ""
                 typer.echo(f"{full:<24} {_state(row, router, settings)}{mark}")
         typer.echo("\nA name goes to the first provider whose pattern it matches:")
-        for pattern, provider in PROVIDER_PATTERNS.items():
-            typer.echo(f"  {pattern:<22} {provider}")
+        for row in router.rows:
+            typer.echo(f"{row.name:<14} {' '.join(row.patterns):<46} {_state(row, router, settings)}")
 
 
 def _state(row: Provider, router: Router, settings: Settings) -> str:
+    if not row.base_url or row.transport == "process":
+        return "not in this version"
     if row.transport != "local":
         return "ready" if router.has_credential(row) else f"needs {row.credential_env}"
     todo = obstacle(settings.config.local.model_path, str(settings.cache))

@@ -15,7 +15,8 @@ from msgspec import Struct
 from llm_call.core.client import Client
 from llm_call.core.domain.errors import ConfigError
 from llm_call.core.domain.keys import canonical_keys
-from llm_call.core.providers.registry import DEFAULT_PROXY_URL, PROVIDERS, Provider, local_provider
+from llm_call.core.providers.registry import DEFAULT_PROXY_URL, Provider
+from llm_call.core.providers.rows import PROVIDERS, local_provider
 from llm_call.core.providers.transports import transport_factories
 from llm_call.core.router import Router
 from llm_call.core.transport.base import HttpSettings, Timeouts

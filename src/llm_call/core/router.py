@@ -15,15 +15,9 @@ from llm_call.core.domain.errors import (
     UnsupportedError,
 )
 from llm_call.core.domain.keys import near_names
-from llm_call.core.providers.registry import (
-    CLAUDE_PROXY,
-    CODECS,
-    DEFAULT_PROXY_URL,
-    LITELLM,
-    PROVIDERS,
-    Provider,
-    Target,
-)
+from llm_call.core.providers.auth import credential_headers
+from llm_call.core.providers.registry import CODECS, DEFAULT_PROXY_URL, Provider, Target
+from llm_call.core.providers.rows import CLAUDE_PROXY, LITELLM, PROVIDERS
 from llm_call.core.transport.base import Endpoint
 
 
@@ -41,6 +35,7 @@ PROVIDER_PATTERNS: dict[str, str] = _patterns(PROVIDERS)
 _UNPRINTABLE = re.compile(r"[\x00-\x20\x7f-\xa0\u2028\u2029]")
 _MAX_LABEL = re.compile(r"(?:claude/|claude-code/)?max(?:/(.*))?", re.IGNORECASE)
 _DEFAULT_LABEL = "default"
+_HOST_LABEL = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 
 
 class Router:
@@ -111,13 +106,14 @@ class Router:
             raise self._unknown_provider(model)
         if row.name == CLAUDE_PROXY.name:
             return self._max(row, model)
-        name = _wire_name(row, model)
+        base_url, name = _placed(row, _wire_name(row, model))
         if row.models and name not in row.models:
             near = near_names(name, row.models) or row.models
             raise UnknownModelError(
                 f"{row.name} has no model {name!r}", did_you_mean=tuple(f"{row.name}/{n}" for n in near)
             )
-        return _target(row, name, Endpoint(base_url=row.base_url, headers=_bearer(self._credential(row, api_key))))
+        headers = credential_headers(row.auth, self._credential(row, api_key))
+        return _target(row, name, Endpoint(base_url=base_url, headers=headers))
 
     def default_model(self) -> str:
         """The first model whose row has its credential, the embedded one last."""
@@ -141,7 +137,7 @@ class Router:
             raise ConfigError(f"api_base {api_base!r} is no URL", hint="Use something like http://localhost:8000/v1.")
         own = row.name not in (LITELLM.name, CLAUDE_PROXY.name) and row.transport == "http"
         served = row if own else Provider(name="custom", patterns=())
-        endpoint = Endpoint(base_url=api_base.rstrip("/"), headers=_bearer(api_key))
+        endpoint = Endpoint(base_url=api_base.rstrip("/"), headers=credential_headers(served.auth, api_key))
         return _target(served, _wire_name(row, model) if own else model, endpoint)
 
     def _max(self, row: Provider, model: str) -> Target:
@@ -205,9 +201,11 @@ def _target(row: Provider, name: str, endpoint: Endpoint) -> Target:
     )
 
 
-def _bearer(key: str | None) -> dict[str, str]:
-    if key is None:
-        return {}
-    if not key.isascii() or _UNPRINTABLE.search(key):
-        raise ConfigError("the key holds characters that no key holds", hint="Set it again, without line ends.")
-    return {"authorization": f"Bearer {key}"}
+def _placed(row: Provider, name: str) -> tuple[str, str]:
+    """The base URL and the wire's name: where the URL has a gap, the first part of `name` fills it."""
+    if "{}" not in row.base_url:
+        return row.base_url, name
+    place, slash, rest = name.partition("/")
+    if not slash or not _HOST_LABEL.fullmatch(place):
+        raise UnknownModelError(f"{name!r} does not say where: use {row.name}/<place>/<model>")
+    return row.base_url.format(place), rest

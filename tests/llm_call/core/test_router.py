@@ -13,7 +13,8 @@ from llm_call.core.domain.errors import (
     UnknownProviderError,
     UnsupportedError,
 )
-from llm_call.core.providers.registry import PROVIDERS, Provider
+from llm_call.core.providers.registry import Provider
+from llm_call.core.providers.rows import PROVIDERS
 from llm_call.core.router import PROVIDER_PATTERNS, Router
 
 MESSAGES = [{"role": "user", "content": "test"}]
@@ -65,7 +66,8 @@ def test_names_that_only_look_like_max(model: str) -> None:
         ("gpt-4o-mini", "openai"),
         ("OpenAI/gpt-4o", "openai"),
         ("local/smollm2-135m", "local"),
-        ("openrouter/meta/llama", "litellm"),
+        ("openrouter/meta/llama", "openrouter"),
+        ("someone/meta/llama", "litellm"),
     ],
 )
 def test_other_providers_by_prefix_or_bare_name(model: str, provider: str) -> None:

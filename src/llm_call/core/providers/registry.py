@@ -1,17 +1,16 @@
-"""The rows. Adding a provider that speaks a known dialect is one row; every list of providers is made from them."""
+"""What a provider is: a row; and a target: one model at one place."""
 
 from collections.abc import Mapping
 from typing import Any, Literal
 
 import msgspec
 from msgspec import Struct
-from msgspec.structs import replace
 
 from llm_call.core.domain.errors import BadRequestError, ConfigError
 from llm_call.core.domain.profile import Profile
 from llm_call.core.domain.request import Request
+from llm_call.core.providers.auth import Auth
 from llm_call.core.transport.base import Endpoint
-from llm_call.core.transport.model_file import PACKAGED_MODEL, model_name
 from llm_call.core.wire.base import Codec
 from llm_call.core.wire.openai_chat import OpenAIChatCodec
 from llm_call.core.wire.openai_chat_server import OpenAIChatServerCodec
@@ -27,9 +26,11 @@ CODECS: dict[DialectName, Codec] = {"openai_chat": OpenAIChatCodec()}
 class Provider(Struct, frozen=True, kw_only=True):
     """A row.
 
+    A `{}` in `base_url` is taken from the name: of `runpod/pod/model` the pod.
+
     `patterns` are globs over model names, matched without regard to case; what stands before the first `/` of a
     pattern is cut from the name that goes to the wire. `credential_env` names the environment variable that holds the
-    key; `None` asks for none. `models`, where not empty, are all there are. `default_model` makes the row eligible
+    key, `None` asks for none; `auth` is how the key is sent. `models`, where not empty, are all there are. `default_model` makes the row eligible
     when no model is named.
     """
 
@@ -39,6 +40,7 @@ class Provider(Struct, frozen=True, kw_only=True):
     codec: DialectName = "openai_chat"
     transport: TransportName = "http"
     credential_env: str | None = None
+    auth: Auth = "bearer"
     models: tuple[str, ...] = ()
     default_model: str | None = None
     profile: Profile = Profile()
@@ -54,56 +56,6 @@ class Target(Struct, frozen=True, kw_only=True):
     codec: Codec
     transport: TransportName
     profile: Profile = Profile()
-
-
-# JSON Schema keywords that llama.cpp's grammar passes over in silence (its release of October 2026, each tried).
-LLAMA_CPP_IGNORES = (
-    *("not", "if", "then", "else", "contains", "minContains", "maxContains"),
-    *("uniqueItems", "unevaluatedItems", "patternProperties", "propertyNames", "minProperties", "maxProperties"),
-    *("dependentRequired", "dependentSchemas", "unevaluatedProperties", "multipleOf"),
-)
-
-CLAUDE_PROXY = Provider(
-    name="claude_proxy",
-    patterns=("max", "max/*", "claude/max/*", "claude-code/max/*"),
-    base_url=DEFAULT_PROXY_URL,
-    transport="process",
-)
-LOCAL = Provider(
-    name="local",
-    patterns=("local/*",),
-    base_url="in-process",
-    transport="local",
-    models=(PACKAGED_MODEL,),
-    default_model=PACKAGED_MODEL,
-    profile=Profile(
-        stream_only=True,
-        media=(),
-        schema_hint="fields",
-        unenforced_keywords=LLAMA_CPP_IGNORES,
-        string_limit=200,
-    ),
-)
-
-
-def local_provider(model_path: str) -> Provider:
-    """The row of the embedded model for another file than the packaged one."""
-    name = model_name(model_path)
-    return replace(LOCAL, models=(name,), default_model=name)
-
-
-OPENAI = Provider(
-    name="openai",
-    patterns=("openai/*", "gpt-*", "chatgpt-*", "o1*", "o3*", "o4*"),
-    base_url="https://api.openai.com/v1",
-    credential_env="OPENAI_API_KEY",
-    default_model="gpt-4o-mini",
-    profile=Profile(output_limit_field="max_completion_tokens"),
-)
-# Whatever nobody else takes. It has no row of its own yet: calling it is an error that says so.
-LITELLM = Provider(name="litellm", patterns=("*",))
-
-PROVIDERS: tuple[Provider, ...] = (CLAUDE_PROXY, LOCAL, OPENAI, LITELLM)
 
 
 def read_request(body: Mapping[str, Any]) -> Request:
