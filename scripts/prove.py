@@ -11,17 +11,21 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 REPORT = ROOT / "docs" / "reports" / "prove.md"
 _TEST = re.compile(r"^(tests/\S+):$", re.MULTILINE)
-_EXAMPLES = re.compile(
-    r"during generate phase.*?(\d+) passing examples, (\d+) failing examples, (\d+) invalid", re.DOTALL
-)
+_EXAMPLES = re.compile(r"(\d+) passing(?: examples)?, (\d+) failing")
 
 
-def run(seed: int) -> subprocess.CompletedProcess[str]:
-    """Every test that is a property, under the profile with the full counts."""
-    command = [sys.executable, "-m", "pytest", "-m", "hypothesis", f"--hypothesis-seed={seed}"]
+def run(seed: int) -> tuple[int, str]:
+    """The exit code and the output of every test that is a property, under the profile with the full counts."""
+    command = [sys.executable, "-m", "pytest", "-m", "hypothesis", "-v", f"--hypothesis-seed={seed}"]
     command += ["--hypothesis-show-statistics", "-p", "no:cacheprovider"]
-    environment = {**os.environ, "LLM_CALL_TEST_PROFILE": "prove"}
-    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    environment = {**os.environ, "LLM_CALL_TEST_PROFILE": "prove", "PYTHONUNBUFFERED": "1"}
+    lines = []
+    with subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True) as running:
+        for line in running.stdout or ():
+            lines.append(line)
+            if "%]" in line:
+                print(line.rstrip(), flush=True)
+    return running.returncode, "".join(lines)
 
 
 def rows(output: str) -> list[tuple[str, int, int]]:
@@ -59,13 +63,13 @@ def main() -> int:
     """Run, write, and pass on the exit code."""
     seed = int(sys.argv[1]) if len(sys.argv) > 1 else 20261121
     print(f"Running every property in full (seed {seed}); this takes minutes.", flush=True)
-    done = run(seed)
-    properties = rows(done.stdout)
-    REPORT.write_text(report(seed, done.stdout, properties, done.returncode), encoding="utf-8")
-    if done.returncode or not properties:
-        print(done.stdout[-6000:], done.stderr[-2000:], sep="\n")
-    print(f"{len(properties)} properties, {sum(row[1] for row in properties)} examples: {_last_line(done.stdout)}")
-    return done.returncode or (0 if properties else 1)
+    code, output = run(seed)
+    properties = rows(output)
+    REPORT.write_text(report(seed, output, properties, code), encoding="utf-8")
+    if code or not properties:
+        print(output[-6000:])
+    print(f"{len(properties)} properties, {sum(row[1] for row in properties)} examples: {_last_line(output)}")
+    return code or (0 if properties else 1)
 
 
 if __name__ == "__main__":
