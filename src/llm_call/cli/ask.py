@@ -12,7 +12,7 @@ import typer
 from llm_call.cli.output import REJECTED, run, say, tell_result, tell_trace, waiting
 from llm_call.core.api import default_client
 from llm_call.core.client import AskOptions, Client
-from llm_call.core.domain.errors import ConfigError
+from llm_call.core.domain.errors import ConfigError, LLMCallError
 from llm_call.core.domain.result import Result
 
 
@@ -22,7 +22,12 @@ def ask(prompt: str, options: AskOptions, *, stream: bool, as_json: bool, trace:
     text = sys.stdin.read() if prompt == "-" else prompt
     if not text.strip():
         raise ConfigError("the prompt is empty", hint="Give a prompt, or - to read standard input.")
-    result = run(_streamed(client, text, options) if stream else _whole(client, text, options))
+    try:
+        result = run(_streamed(client, text, options) if stream else _whole(client, text, options))
+    except LLMCallError as error:
+        if trace and error.trace:
+            tell_trace(error.trace)
+        raise
     if trace:
         tell_trace(result.trace)
         tell_result(result)

@@ -73,6 +73,14 @@ def test_the_trace_is_a_timeline_on_standard_error(shell: Make) -> None:
     assert "answered" in lines[2]
 
 
+def test_the_trace_is_told_where_no_answer_came_too(shell: Make) -> None:
+    done = shell(error_reply(401))("ask", "hi", "--trace")
+    assert done.exit_code == 4
+    assert done.stderr.startswith("round 1: ask\n")
+    assert "AuthenticationError" in done.stderr.splitlines()[1]
+    assert done.stderr.splitlines()[-1].startswith("error: ")
+
+
 def test_a_stream_is_printed_as_it_comes(shell: Make) -> None:
     done = shell(stream_reply(["hel", "lo"]))("ask", "hi", "--stream")
     assert (done.exit_code, done.stdout) == (0, "hello\n")

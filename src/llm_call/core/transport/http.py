@@ -266,7 +266,7 @@ class _Exchange:
             raise self._failure(error) from error
 
     def _failure(self, error: Exception) -> ConnectionFailedError:
-        hint = ""
+        hint = "Check the address, and that the server is up."
         if isinstance(error, ssl.SSLCertVerificationError):
             hint = (
                 "If its certificate is signed by an authority of your own, name it in SSL_CERT_FILE or as the CA file."
