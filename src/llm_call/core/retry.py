@@ -69,10 +69,10 @@ def _next(
 
 
 class _CallableRetry:
-    """Retries any callable, synchronous or not, under one policy."""
+    """Retries any callable, synchronous or not, under one `policy`, which is data and can be printed."""
 
     def __init__(self, policy: RetryPolicy, clock: Clock | None, random: Chance | None) -> None:
-        self._policy = policy
+        self.policy = policy
         self._clock = clock or SystemClock()
         self._chance = random or _random.random
 
@@ -88,7 +88,7 @@ class _CallableRetry:
             result = func(*args, **kwargs)
             return await result if inspect.isawaitable(result) else result
 
-        return await run_attempts(self._policy, attempt, clock=self._clock, chance=self._chance)
+        return await run_attempts(self.policy, attempt, clock=self._clock, chance=self._chance)
 
 
 class ExponentialBackoffRetry(_CallableRetry):
