@@ -14,6 +14,7 @@ from llm_call.core.domain.errors import (
     AllTargetsFailedError,
     AttemptTimeoutError,
     AuthenticationError,
+    BadRequestError,
     BudgetExceededError,
     ConnectionFailedError,
     DeadlineExceededError,
@@ -145,6 +146,14 @@ def test_when_no_target_answers_the_error_tells_of_each_attempt() -> None:
     assert [line.partition(": ")[0] for line in lines] == ["scripted/one", *["scripted/two"] * 3]
     assert [type(error) for error in caught.value.errors] == [AuthenticationError, ServerError]
     assert len(kinds(caught.value)) == 4
+
+
+def test_an_error_tells_of_the_round_that_failed_and_its_trace_of_all() -> None:
+    run = Run(error_reply(401), error_reply(401), chat_reply("no"), error_reply(400))
+    three = (target(), target("scripted/two"), target("scripted/three"))
+    with pytest.raises(BadRequestError) as caught:
+        run.execute(plan(targets=three, validators=(build("contains", {"required_text": "yes"}),)))
+    assert kinds(caught.value) == ["AuthenticationError", "AuthenticationError", "answered", "BadRequestError"]
 
 
 @pytest.mark.parametrize(
