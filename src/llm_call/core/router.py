@@ -16,7 +16,7 @@ from llm_call.core.domain.errors import (
 )
 from llm_call.core.domain.keys import near_names
 from llm_call.core.providers.auth import credential_headers
-from llm_call.core.providers.registry import CODECS, DEFAULT_PROXY_URL, Provider, Target
+from llm_call.core.providers.registry import DEFAULT_PROXY_URL, Provider, Target, codec
 from llm_call.core.providers.rows import CLAUDE_PROXY, LITELLM, PROVIDERS
 from llm_call.core.transport.base import Endpoint
 
@@ -195,7 +195,7 @@ def _target(row: Provider, name: str, endpoint: Endpoint) -> Target:
         provider=row.name,
         model=name,
         endpoint=endpoint,
-        codec=CODECS[row.codec],
+        codec=codec(row.codec),
         transport=row.transport,
         profile=row.profile,
     )

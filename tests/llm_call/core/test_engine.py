@@ -36,7 +36,7 @@ from llm_call.core.engine import Engine, Plan
 from llm_call.core.policy.backoff import Backoff
 from llm_call.core.policy.budget import Budget
 from llm_call.core.policy.retry import RetryPolicy
-from llm_call.core.providers.registry import CODECS, Target
+from llm_call.core.providers.registry import Target, codec
 from llm_call.core.transport.base import Endpoint, Timeouts
 from llm_call.core.validation import build
 from llm_call.core.validation.base import Answer, Context
@@ -59,7 +59,7 @@ def target(name: str = "scripted/one", profile: Profile | None = None) -> Target
         provider="scripted",
         model=name.partition("/")[2],
         endpoint=Endpoint(base_url="http://scripted"),
-        codec=CODECS["openai_chat"],
+        codec=codec("openai_chat"),
         transport="http",
         profile=profile or Profile(),
     )

@@ -1,6 +1,8 @@
 """What a provider is: a row; and a target: one model at one place."""
 
 from collections.abc import Mapping
+from functools import cache
+from importlib import import_module
 from typing import Any, Literal
 
 import msgspec
@@ -12,15 +14,28 @@ from llm_call.core.domain.request import Request
 from llm_call.core.providers.auth import Auth
 from llm_call.core.transport.base import Endpoint
 from llm_call.core.wire.base import Codec
-from llm_call.core.wire.openai_chat import OpenAIChatCodec
 from llm_call.core.wire.openai_chat_server import OpenAIChatServerCodec
 
 TransportName = Literal["http", "local", "process"]
-DialectName = Literal["openai_chat"]
+DialectName = Literal["openai_chat", "openai_responses", "anthropic_messages", "gemini"]
 
 DEFAULT_PROXY_URL = "http://localhost:8002"
 
-CODECS: dict[DialectName, Codec] = {"openai_chat": OpenAIChatCodec()}
+DIALECTS: Mapping[DialectName, str] = {
+    "openai_chat": "OpenAIChatCodec",
+    "openai_responses": "OpenAIResponsesCodec",
+    "anthropic_messages": "AnthropicMessagesCodec",
+    "gemini": "GeminiCodec",
+}
+"""The dialects, each with the class in the module of `core.wire` that bears its name."""
+
+
+@cache
+def codec(dialect: DialectName) -> Codec:
+    """The codec of `dialect`. Its module is loaded on first use: a process speaks one or two of them."""
+    module = import_module(f"llm_call.core.wire.{dialect}")
+    made: Codec = getattr(module, DIALECTS[dialect])()
+    return made
 
 
 class Provider(Struct, frozen=True, kw_only=True):

@@ -54,6 +54,26 @@ OPENAI = Provider(
     default_model="gpt-4o-mini",
     profile=Profile(output_limit_field="max_completion_tokens"),
 )
+ANTHROPIC = Provider(
+    name="anthropic",
+    patterns=("anthropic/*", "claude-*"),
+    base_url="https://api.anthropic.com/v1",
+    codec="anthropic_messages",
+    auth="x-api-key",
+    credential_env="ANTHROPIC_API_KEY",
+    default_model="claude-haiku-5-5",
+    # Its native mode refuses schemas whose objects are open; until they are closed on the way, the prompt says it.
+    profile=Profile(output_mode="prompted", schema_hint="schema"),
+)
+GEMINI = Provider(
+    name="gemini",
+    patterns=("gemini/*", "gemini-*"),
+    base_url="https://generativelanguage.googleapis.com/v1beta",
+    codec="gemini",
+    auth="x-goog-api-key",
+    credential_env="GEMINI_API_KEY",
+    default_model="gemini-flash-latest",
+)
 # Hosts that speak the OpenAI chat dialect.
 COMPATIBLE = (
     Provider(
@@ -189,4 +209,4 @@ COMPATIBLE = (
 # Whatever nobody else takes. It has no row of its own yet: calling it is an error that says so.
 LITELLM = Provider(name="litellm", patterns=("*",))
 
-PROVIDERS: tuple[Provider, ...] = (CLAUDE_PROXY, LOCAL, OPENAI, *COMPATIBLE, LITELLM)
+PROVIDERS: tuple[Provider, ...] = (CLAUDE_PROXY, LOCAL, OPENAI, ANTHROPIC, GEMINI, *COMPATIBLE, LITELLM)

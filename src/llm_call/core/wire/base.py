@@ -16,7 +16,7 @@ from llm_call.core.domain.errors import APIError, LLMCallError
 from llm_call.core.domain.events import Event
 from llm_call.core.domain.profile import Profile
 from llm_call.core.domain.request import Request
-from llm_call.core.domain.response import Notice, Response
+from llm_call.core.domain.response import Fate, Notice, Response
 
 
 class WireRequest(Struct, frozen=True, kw_only=True):
@@ -27,6 +27,14 @@ class WireRequest(Struct, frozen=True, kw_only=True):
     headers: Mapping[str, str] = {}
     stream: bool = False
     notices: tuple[Notice, ...] = ()
+
+
+class Notices(list[Notice]):
+    """What a request loses or changes on its way into the dialect."""
+
+    def add(self, field: str, fate: Fate, message: str) -> None:
+        """Note what became of `field`."""
+        self.append(Notice(field=field, fate=fate, message=message))
 
 
 class StreamDecoder(Protocol):
@@ -75,6 +83,7 @@ class Codec(Protocol):
 
         Raises:
             ProtocolError: It cannot be read, or holds no answer.
+            APIError: It says in this way that there is none: a prompt that was blocked, a response that failed.
         """
 
     def decode_error(self, status: int, headers: Mapping[str, str], body: bytes) -> APIError:

@@ -25,17 +25,17 @@ from llm_call.core.domain.events import fold
 from llm_call.core.domain.messages import Media, Message, Part, Reasoning, Role, Text, ToolCall, ToolResult
 from llm_call.core.domain.profile import Profile
 from llm_call.core.domain.request import OutputSpec, Request, Settings, Tool, ToolChoice
-from llm_call.core.domain.response import Fate, Notice, Response
-from llm_call.core.wire.base import WireRequest
+from llm_call.core.domain.response import Response
+from llm_call.core.wire.base import Notices, WireRequest
 from llm_call.core.wire.http_errors import decode_http_error, excerpt
 from llm_call.core.wire.openai_chat_answer import (
     REASONING_FIELDS,
     REFUSAL,
     OpenAIChatStreamDecoder,
     is_error,
-    parse,
     read_answer,
 )
+from llm_call.core.wire.reading import parse
 from llm_call.core.wire.schema import with_string_limit, without_keywords
 
 SETTINGS: Mapping[str, str] = {
@@ -106,14 +106,6 @@ class OpenAIChatCodec:
     def stream_decoder(self) -> OpenAIChatStreamDecoder:
         """A decoder for one streamed answer."""
         return OpenAIChatStreamDecoder()
-
-
-class Notices(list[Notice]):
-    """What a request loses or changes on its way into the dialect."""
-
-    def add(self, field: str, fate: Fate, message: str) -> None:
-        """Note what became of `field`."""
-        self.append(Notice(field=field, fate=fate, message=message))
 
 
 def _body(request: Request, stream: bool, profile: Profile, notices: Notices) -> dict[str, Any]:  # noqa: FBT001  # the wire's own field

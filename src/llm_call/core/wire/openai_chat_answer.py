@@ -9,17 +9,30 @@ What `Response.provider_data` keeps: unknown top-level fields (the last chunk's 
 those of the message, under `usage` the counts that `Usage` has no field for. Null and empty values are left out.
 """
 
-from collections.abc import Collection, Mapping, Sequence
-from typing import Any, Literal
+from collections.abc import Mapping
+from typing import Any
 
 import msgspec
 
-from llm_call.core.domain.errors import ProtocolError, StreamInterruptedError
 from llm_call.core.domain.events import Event, PartDelta, PartEnd, PartStart, ResponseEnd, ResponseStart
 from llm_call.core.domain.messages import Part, Reasoning, Text, ToolCall
 from llm_call.core.domain.response import Finish, FinishReason, Usage
-from llm_call.core.wire.framing import BYTE_ORDER_MARK, MAX_EVENT_BYTES, ServerSentEvent, ServerSentEvents
+from llm_call.core.wire.framing import ServerSentEvent
 from llm_call.core.wire.http_errors import decode_stream_error, excerpt
+from llm_call.core.wire.reading import (
+    DONE,
+    AnswerStreamDecoder,
+    MalformedError,
+    array,
+    count,
+    decode_json,
+    json_or_none,
+    mapping,
+    parse,
+    string,
+    unknown,
+    unreadable,
+)
 
 FINISH: Mapping[str, Finish] = {
     "stop": "stop",
@@ -41,16 +54,7 @@ _FUNCTION_FIELDS = frozenset({"name", "arguments"})
 _USAGE_FIELDS = frozenset(
     {"prompt_tokens", "completion_tokens", "total_tokens", "prompt_tokens_details", "completion_tokens_details"}
 )
-_EMPTY: tuple[Any, ...] = (None, [], {})
 _EMPTY_TEXT = Text(text="")
-_DONE = b"[DONE]"
-_STREAM_STARTS = b":deir"  # a comment, data, event, id, retry
-
-_decode_json = msgspec.json.Decoder().decode
-
-
-class MalformedError(ValueError):
-    """A place in an answer does not hold what the dialect says. The message names the place."""
 
 
 class _Call:
@@ -89,14 +93,14 @@ class AnswerReader:
         Raises:
             MalformedError: It is not of this dialect.
         """
-        usage = _mapping(chunk, "it").get("usage")
+        usage = mapping(chunk, "it").get("usage")
         self.counted = bool(usage)
         if usage:
-            self._usage = _mapping(usage, "usage")
+            self._usage = mapping(usage, "usage")
         if not chunk.keys() <= _TOP_FIELDS:
-            self._extra.update(_unknown(chunk, _TOP_FIELDS))
-        for choice in _list(chunk.get("choices"), "choices"):
-            if not _mapping(choice, "choices[]").get("index"):  # only the first: we never ask for more
+            self._extra.update(unknown(chunk, _TOP_FIELDS))
+        for choice in array(chunk.get("choices"), "choices"):
+            if not mapping(choice, "choices[]").get("index"):  # only the first: we never ask for more
                 if not self._started:
                     self._start(chunk)
                 self._choice(choice)
@@ -126,17 +130,17 @@ class AnswerReader:
 
     def _start(self, chunk: Mapping[str, Any]) -> None:
         self._started = True
-        identity = _string(chunk.get("id"), "id") or None
-        self.events.append(ResponseStart(model=_string(chunk.get("model"), "model"), id=identity))
+        identity = string(chunk.get("id"), "id") or None
+        self.events.append(ResponseStart(model=string(chunk.get("model"), "model"), id=identity))
 
     def _choice(self, choice: Mapping[str, Any]) -> None:
         message = choice.get("delta") or choice.get("message")
         if message:
-            self._message(_mapping(message, "choices[0].message"))
+            self._message(mapping(message, "choices[0].message"))
         if finish := choice.get("finish_reason"):
-            self.finish = _string(finish, "choices[0].finish_reason")
+            self.finish = string(finish, "choices[0].finish_reason")
         if not choice.keys() <= _CHOICE_FIELDS:
-            _merge(self._choice_extra, _unknown(choice, _CHOICE_FIELDS))
+            _merge(self._choice_extra, unknown(choice, _CHOICE_FIELDS))
 
     def _message(self, message: Mapping[str, Any]) -> None:
         for field in REASONING_FIELDS:
@@ -146,17 +150,17 @@ class AnswerReader:
         if content := message.get("content"):
             self._content(content)
         if refusal := message.get("refusal"):
-            text = _string(refusal, "choices[0].message.refusal")
+            text = string(refusal, "choices[0].message.refusal")
             self._piece(_REFUSAL_PLACE, Text(text="", provider_data=REFUSAL), text)
-        for call in _list(message.get("tool_calls"), "choices[0].message.tool_calls"):
-            self._tool_call(_mapping(call, "choices[0].message.tool_calls[]"))
+        for call in array(message.get("tool_calls"), "choices[0].message.tool_calls"):
+            self._tool_call(mapping(call, "choices[0].message.tool_calls[]"))
         if legacy := message.get("function_call"):
             self._tool_call({"index": 0, "function": legacy})
         if not message.keys() <= _MESSAGE_FIELDS:
-            _merge(self._message_extra, _unknown(message, _MESSAGE_FIELDS))
+            _merge(self._message_extra, unknown(message, _MESSAGE_FIELDS))
 
     def _reasoning(self, field: str, thought: Any) -> None:
-        text = _string(thought, f"choices[0].message.{field}")
+        text = string(thought, f"choices[0].message.{field}")
         self._piece(_REASONING_PLACE, Reasoning(text="", provider_data={"field": field}), text)
 
     def _content(self, content: Any) -> None:
@@ -164,9 +168,9 @@ class AnswerReader:
             pieces = [content]
         else:  # some servers send parts; those that are no text are kept as they came
             parts = [
-                _mapping(part, "choices[0].message.content[]") for part in _list(content, "choices[0].message.content")
+                mapping(part, "choices[0].message.content[]") for part in array(content, "choices[0].message.content")
             ]
-            pieces = [_string(part.get("text"), "content[].text") for part in parts if part.get("type") == "text"]
+            pieces = [string(part.get("text"), "content[].text") for part in parts if part.get("type") == "text"]
             if others := [part for part in parts if part.get("type") != "text"]:
                 _merge(self._message_extra, {"content": others})
         for piece in filter(None, pieces):
@@ -180,8 +184,8 @@ class AnswerReader:
         self.events.append(PartDelta(index=place, text=text))
 
     def _tool_call(self, wire: Mapping[str, Any]) -> None:
-        function = _mapping(wire.get("function") or {}, "choices[0].message.tool_calls[].function")
-        name = _string(function.get("name"), "choices[0].message.tool_calls[].function.name")
+        function = mapping(wire.get("function") or {}, "choices[0].message.tool_calls[].function")
+        name = string(function.get("name"), "choices[0].message.tool_calls[].function.name")
         call = self._call(wire, name)
         call.waiting += _arguments(function.get("arguments"))
         if name and not call.started:
@@ -193,9 +197,9 @@ class AnswerReader:
             self.events.append(PartDelta(index=call.place, text=call.waiting))
             call.waiting = ""
         if not wire.keys() <= _CALL_FIELDS:
-            _merge(call.extra, _unknown(wire, _CALL_FIELDS))
+            _merge(call.extra, unknown(wire, _CALL_FIELDS))
         if not function.keys() <= _FUNCTION_FIELDS:
-            _merge(call.extra, {"function": _unknown(function, _FUNCTION_FIELDS)})
+            _merge(call.extra, {"function": unknown(function, _FUNCTION_FIELDS)})
 
     def _call(self, wire: Mapping[str, Any], name: str) -> _Call:
         """The call that this piece belongs to.
@@ -204,7 +208,7 @@ class AnswerReader:
         begins a call when its index is new, or when it has a name and an id that is not that of the call so far.
         """
         index = _index(wire)
-        identity = _string(wire.get("id"), "choices[0].message.tool_calls[].id")
+        identity = string(wire.get("id"), "choices[0].message.tool_calls[].id")
         known = self._call_at.get(index)
         if known is not None and not (name and identity != known.id and (identity or index is None)):
             return known
@@ -221,111 +225,55 @@ class AnswerReader:
         return FinishReason(unified=FINISH.get(self.finish or "", "other"), raw=self.finish)
 
 
-class OpenAIChatStreamDecoder:
-    """One streamed answer. A body that is no event stream is read whole: some servers ignore that a stream was asked."""
+class OpenAIChatStreamDecoder(AnswerStreamDecoder[AnswerReader]):
+    """One streamed answer: complete with its finish reason and usage or `[DONE]`, or with the reason alone at the end."""
 
     def __init__(self) -> None:
-        self._reader = AnswerReader()
-        self._frames = ServerSentEvents()
-        self._form: Literal["unknown", "events", "whole"] = "unknown"
-        self._body = bytearray()
-        self._complete = False
+        super().__init__(AnswerReader())
         self._said_done = False
 
-    def feed(self, data: bytes) -> tuple[Event, ...]:
-        """The events that `data` completes. What follows a complete answer is not read."""
-        if self._complete:
-            return ()
-        if self._form == "unknown":
-            data = data.lstrip(BYTE_ORDER_MARK + b" \t\r\n")
-            if data:
-                self._form = "events" if data[0] in _STREAM_STARTS else "whole"
-        if self._form == "whole":
-            self._keep(data)
-            return ()
-        for frame in self._frames.feed(data):
-            self._frame(frame)
-        return self._events()
-
-    def close(self) -> tuple[Event, ...]:
-        """The last events. An answer with its finish reason is complete, with or without usage and `[DONE]`."""
-        if self._complete:
-            return ()
-        if self._form == "whole":
-            self._read_whole(bytes(self._body))
-            return self._events()
-        last = self._frames.close()
-        if last is not None and (last.data == _DONE or _json_or_none(last.data) is not None):
-            self._frame(last)
-        if not self._complete:
-            if self._reader.finish is None:
-                raise self._interrupted()
-            self._end(b"")
-        return self._events()
-
-    def _interrupted(self) -> StreamInterruptedError:
-        how = "said that it is done" if self._said_done else "ended"
-        return StreamInterruptedError(
-            f"the stream {how} without a finish reason", text="".join(self._reader.text), hint="Ask again."
-        )
-
-    def _keep(self, data: bytes) -> None:
-        self._body += data
-        if len(self._body) > MAX_EVENT_BYTES:
-            raise ProtocolError(f"the answer is longer than {MAX_EVENT_BYTES} bytes")
-
-    def _read_whole(self, body: bytes) -> None:
+    def take_whole(self, body: bytes) -> None:
+        """Read a body that is no event stream."""
         answer = parse(body)
         if is_error(answer):
             raise decode_stream_error(answer)
-        self._reader = read_answer(answer, body)
-        self._complete = True
+        self.reader = read_answer(answer, body)
 
-    def _events(self) -> tuple[Event, ...]:
-        events = tuple(self._reader.events)
-        self._reader.events.clear()
-        return events
-
-    def _frame(self, frame: ServerSentEvent) -> None:
-        data = frame.data
-        if self._complete or self._said_done or not data or data.isspace():
+    def take_frame(self, frame: ServerSentEvent) -> None:
+        """Read one chunk."""
+        if self._said_done:
             return
-        if data == _DONE:
+        if frame.data == DONE:
             self._said_done = True
         else:
             self._chunk(frame)
-        if self._reader.finish is not None and (self._said_done or self._reader.counted):
-            self._end(data)
+        if self.reader.finish is not None and (self._said_done or self.reader.counted):
+            self._end(frame.data)
+
+    def finish(self) -> None:
+        """Complete an answer that has its finish reason."""
+        if self.reader.finish is None:
+            how = "said that it is done" if self._said_done else "ended"
+            raise self.interrupted(f"{how} without a finish reason")
+        self._end(b"")
 
     def _chunk(self, frame: ServerSentEvent) -> None:
         if frame.event == "error":
-            raise decode_stream_error(_json_or_none(frame.data) or {"message": excerpt(frame.data, 200)})
+            raise decode_stream_error(json_or_none(frame.data) or {"message": excerpt(frame.data, 200)})
         try:
-            chunk = _decode_json(frame.data)
+            chunk = decode_json(frame.data)
             if is_error(chunk):
                 raise decode_stream_error(chunk)
-            self._reader.take(chunk)
+            self.reader.take(chunk)
         except (ValueError, RecursionError) as error:
-            raise _unreadable("an event of the stream", error, frame.data) from error
+            raise unreadable("an event of the stream", error, frame.data) from error
 
     def _end(self, data: bytes) -> None:
-        self._complete = True
+        self.complete = True
         try:
-            self._reader.end()
+            self.reader.end()
         except MalformedError as error:
-            raise _unreadable("the streamed answer", error, data) from error
-
-
-def parse(body: bytes) -> Any:
-    """The JSON value of a whole body.
-
-    Raises:
-        ProtocolError: It is none.
-    """
-    try:
-        return _decode_json(body)
-    except (ValueError, RecursionError) as error:
-        raise _unreadable("the answer", error, body) from error
+            raise unreadable("the streamed answer", error, data) from error
 
 
 def is_error(answer: Any) -> bool:
@@ -345,35 +293,23 @@ def read_answer(answer: Any, body: bytes) -> AnswerReader:
         reader.take(answer)
         reader.end()
     except MalformedError as error:
-        raise _unreadable("the answer", error, body) from error
+        raise unreadable("the answer", error, body) from error
     return reader
 
 
 def _first_message(answer: Any) -> Mapping[str, Any]:
-    choices = _list(_mapping(answer, "the body").get("choices"), "choices")
-    first = next((each for each in choices if not _mapping(each, "choices[]").get("index")), None)
+    choices = array(mapping(answer, "the body").get("choices"), "choices")
+    first = next((each for each in choices if not mapping(each, "choices[]").get("index")), None)
     if first is None:
         raise MalformedError("choices holds no answer")
-    return _mapping(first.get("message"), "choices[0].message")
+    return mapping(first.get("message"), "choices[0].message")
 
 
 def _number_calls(message: Mapping[str, Any]) -> None:
     """Give the calls of a whole answer the index that a stream gives them: there, every entry is a call of its own."""
-    for position, call in enumerate(_list(message.get("tool_calls"), "choices[0].message.tool_calls")):
+    for position, call in enumerate(array(message.get("tool_calls"), "choices[0].message.tool_calls")):
         if type(call) is dict:
             call["index"] = position
-
-
-def _unreadable(what: str, error: Exception, data: bytes) -> ProtocolError:
-    came = excerpt(data, 200) or "nothing"
-    return ProtocolError(f"{what} cannot be read ({error}); what came: {came}")
-
-
-def _json_or_none(data: bytes) -> Any:
-    try:
-        return _decode_json(data)
-    except (ValueError, RecursionError):
-        return None
 
 
 def _usage(usage: Mapping[str, Any]) -> tuple[Usage, dict[str, Any]]:
@@ -381,15 +317,15 @@ def _usage(usage: Mapping[str, Any]) -> tuple[Usage, dict[str, Any]]:
     prompt = _details(usage, "prompt_tokens_details")
     completion = _details(usage, "completion_tokens_details")
     known = Usage(
-        input_tokens=_count(usage.get("prompt_tokens")),
-        output_tokens=_count(usage.get("completion_tokens")),
-        cached_input_tokens=_count(prompt.get("cached_tokens")),
-        reasoning_tokens=_count(completion.get("reasoning_tokens")),
+        input_tokens=count(usage.get("prompt_tokens")),
+        output_tokens=count(usage.get("completion_tokens")),
+        cached_input_tokens=count(prompt.get("cached_tokens")),
+        reasoning_tokens=count(completion.get("reasoning_tokens")),
     )
-    rest = _unknown(usage, _USAGE_FIELDS)
-    if more := _unknown(prompt, {"cached_tokens"}):
+    rest = unknown(usage, _USAGE_FIELDS)
+    if more := unknown(prompt, {"cached_tokens"}):
         rest["prompt_tokens_details"] = more
-    if more := _unknown(completion, {"reasoning_tokens"}):
+    if more := unknown(completion, {"reasoning_tokens"}):
         rest["completion_tokens_details"] = more
     total = usage.get("total_tokens")
     if total is not None and total != (known.input_tokens or 0) + (known.output_tokens or 0):
@@ -402,18 +338,9 @@ def _details(usage: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     return details if type(details) is dict else {}
 
 
-def _count(value: Any) -> int | None:
-    return value if type(value) is int and value >= 0 else None
-
-
 def _arguments(value: Any) -> str:
     """A tool call's arguments as text; some servers send the object itself."""
-    return msgspec.json.encode(value).decode() if type(value) is dict else _string(value, "function.arguments")
-
-
-def _unknown(wire: Mapping[str, Any], known: Collection[str]) -> dict[str, Any]:
-    """The fields that are not known and not empty."""
-    return {name: value for name, value in wire.items() if name not in known and (value or value not in _EMPTY)}
+    return msgspec.json.encode(value).decode() if type(value) is dict else string(value, "function.arguments")
 
 
 def _merge(into: dict[str, Any], more: Mapping[str, Any]) -> None:
@@ -433,25 +360,3 @@ def _index(wire: Mapping[str, Any]) -> int | None:
     if index is not None and (type(index) is not int or index < 0):
         raise MalformedError("choices[0].message.tool_calls[].index is no index")
     return index
-
-
-def _string(value: Any, where: str) -> str:
-    if value is None:
-        return ""
-    if type(value) is not str:
-        raise MalformedError(f"{where} is no text")
-    return value
-
-
-def _list(value: Any, where: str) -> Sequence[Any]:
-    if value is None:
-        return ()
-    if type(value) is not list:
-        raise MalformedError(f"{where} is no array")
-    return value
-
-
-def _mapping(value: Any, where: str) -> dict[str, Any]:
-    if type(value) is not dict:
-        raise MalformedError(f"{where} is no object")
-    return value
