@@ -26,13 +26,13 @@ def with_instruction(request: Request, profile: Profile) -> Request:
 
 def instruction(output: OutputSpec, profile: Profile) -> str:
     """What is said in the prompt about the form of the answer; may be empty."""
+    if output.schema is None:
+        return "Answer with JSON only."  # JSON modes want the word in the prompt, and some dialects have none
     told = profile.schema_hint
     if profile.output_mode != "native" and told == "none":
         told = "schema"
     if told == "none":
         return ""
-    if output.schema is None:
-        return "Answer with JSON only."
     fields = field_list(output.schema) if told == "fields" else ""
     if fields:
         return f"Answer with JSON that has these fields: {fields}."

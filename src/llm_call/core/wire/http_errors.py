@@ -55,6 +55,7 @@ _REFINED: Mapping[str, type[APIError]] = {
 _BY_CODE: Mapping[str, type[APIError]] = {
     **_REFINED,
     "authentication_error": AuthenticationError,
+    "billing_error": PermissionDeniedError,
     "invalid_api_key": AuthenticationError,
     "invalid_request_error": BadRequestError,
     "model_not_found": NotFoundError,
@@ -63,6 +64,8 @@ _BY_CODE: Mapping[str, type[APIError]] = {
     "permission_error": PermissionDeniedError,
     "rate_limit_error": RateLimitError,
     "rate_limit_exceeded": RateLimitError,
+    "request_too_large": BadRequestError,
+    "timeout_error": ServerError,
     "unavailable_error": OverloadedError,  # llama.cpp
 }
 _OUT_OF_QUOTA = frozenset({"insufficient_quota", "billing_hard_limit_reached", "billing_not_active"})

@@ -40,6 +40,7 @@ def test_nothing_is_said_where_no_form_is_asked_for() -> None:
     ("profile", "schema", "said"),
     [
         (Profile(), PERSON, ""),
+        (Profile(), None, "JSON only"),
         (Profile(output_mode="json"), PERSON, "JSON Schema"),
         (Profile(output_mode="prompted"), PERSON, "JSON Schema"),
         (Profile(output_mode="prompted", schema_hint="fields"), PERSON, "name (string)"),
