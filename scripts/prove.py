@@ -10,7 +10,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 REPORT = ROOT / "docs" / "reports" / "prove.md"
-_TEST = re.compile(r"^(tests/\S+):$", re.MULTILINE)
+_TEST = re.compile(r"^(tests/.+):$", re.MULTILINE)
 _EXAMPLES = re.compile(r"(\d+) passing(?: examples)?, (\d+) failing")
 
 
