@@ -1,6 +1,6 @@
 """Settings: from the environment and the user's file, to one frozen value, to a client.
 
-The only reader of the environment. Arguments come before the environment, it before the user's file
+The only reader of the environment, but for the proxies' variables, which the HTTP transport heeds. Arguments come before the environment, it before the user's file
 (`llm_call/config.toml` in the user's configuration folder), that before the defaults.
 """
 

@@ -10,7 +10,8 @@ from llm_call.core.domain.profile import Profile
 from llm_call.core.providers.registry import DEFAULT_PROXY_URL, Provider
 from llm_call.core.transport.model_file import PACKAGED_MODEL, model_name
 
-# JSON Schema keywords that llama.cpp's grammar passes over in silence (its release of October 2026, each tried).
+# JSON Schema keywords that llama.cpp's grammar passes over in silence (its release of October 2026). Each was
+# tried but `maxContains`, which is taken to go with `contains`.
 LLAMA_CPP_IGNORES = (
     *("not", "if", "then", "else", "contains", "minContains", "maxContains"),
     *("uniqueItems", "unevaluatedItems", "patternProperties", "propertyNames", "minProperties", "maxProperties"),
