@@ -8,10 +8,12 @@ from decimal import Decimal
 from typing import Any, Self, TypedDict, TypeVar, Unpack
 
 from llm_call.core.call_config import CallConfig, converted, read_call, read_config, read_validator
+from llm_call.core.domain.bill import Pricing, known_price
 from llm_call.core.domain.messages import Message, message
 from llm_call.core.domain.request import OutputSpec, Request, Settings
 from llm_call.core.domain.result import Result
 from llm_call.core.engine import Engine, Plan
+from llm_call.core.hooks import AttemptHook, CallHook
 from llm_call.core.live import LiveAnswer
 from llm_call.core.policy.budget import Budget
 from llm_call.core.policy.retry import RetryPolicy
@@ -62,7 +64,8 @@ class Client:
 
     `router` finds the target of a model name. `transports` says how the transport of a name is made, on first use.
     `default_model` is asked where a call names none. `timeouts` are those of the stages of an attempt. `clock` and
-    `chance` replace time and randomness.
+    `chance` replace time and randomness. `pricing` knows what a charge comes to. `call_hooks` are entered around every
+    call, `attempt_hooks` around every attempt (`core.hooks` says how).
     """
 
     def __init__(
@@ -74,13 +77,23 @@ class Client:
         timeouts: Timeouts | None = None,
         clock: Clock | None = None,
         chance: Chance | None = None,
+        pricing: Pricing = known_price,
+        call_hooks: Sequence[CallHook] = (),
+        attempt_hooks: Sequence[AttemptHook] = (),
     ) -> None:
         self.router = router or Router()
         self._factories = {**transport_factories(), **(transports or {})}
         self._transports: dict[TransportName, Transport] = {}
         self._default_model = default_model
         self._timeouts = timeouts or Timeouts()
-        self._engine = Engine(self._transport, clock=clock, chance=chance)
+        self._engine = Engine(
+            self._transport,
+            clock=clock,
+            chance=chance,
+            pricing=pricing,
+            call_hooks=call_hooks,
+            attempt_hooks=attempt_hooks,
+        )
 
     async def ask(self, prompt: str | Sequence[Message], **options: Unpack[AskOptions]) -> Result[Any]:
         """The model's answer to `prompt`, checked. A rejected answer is a result whose `ok` is false.

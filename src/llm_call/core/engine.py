@@ -7,14 +7,23 @@ transport's.
 
 import asyncio
 import random
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing, asynccontextmanager, contextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import (
+    AbstractContextManager,
+    AsyncExitStack,
+    ExitStack,
+    aclosing,
+    asynccontextmanager,
+    contextmanager,
+    nullcontext,
+)
 from fnmatch import fnmatchcase
 from typing import Any, TypeVar
 
 from msgspec import Struct
 from msgspec.structs import replace
 
+from llm_call.core.domain.bill import Pricing, known_price
 from llm_call.core.domain.errors import (
     AttemptTimeoutError,
     BudgetExceededError,
@@ -28,11 +37,12 @@ from llm_call.core.domain.messages import Media
 from llm_call.core.domain.request import Request
 from llm_call.core.domain.response import Response
 from llm_call.core.domain.result import Result
+from llm_call.core.hooks import AttemptHook, AttemptScope, CallHook, CallScope
 from llm_call.core.live import LiveAnswer
 from llm_call.core.policy.budget import Budget
 from llm_call.core.policy.retry import RetryPolicy
 from llm_call.core.providers.registry import Target, TransportName
-from llm_call.core.record import AttemptScope, CallRecord
+from llm_call.core.record import AttemptSpan, CallRecord
 from llm_call.core.retry import Chance, Turn, run_attempts
 from llm_call.core.transport.base import Clock, Reply, SystemClock, Timeouts, Transport
 from llm_call.core.validation.asking import with_instruction
@@ -41,6 +51,7 @@ from llm_call.core.validation.judging import Judgement, judge
 from llm_call.core.validation.reask import fingerprint, reask
 from llm_call.core.wire.base import WireRequest
 
+S = TypeVar("S")
 T = TypeVar("T")
 
 
@@ -72,7 +83,11 @@ class Plan(Struct, frozen=True, kw_only=True):
 
 
 class Engine:
-    """Carries out plans. `transport` gives the transport of a name; `clock` and `chance` replace time and randomness."""
+    """Carries out plans.
+
+    `transport` gives the transport of a name; `clock` and `chance` replace time and randomness; `pricing` knows what a
+    charge comes to; the hooks are entered around every call and around every attempt.
+    """
 
     def __init__(
         self,
@@ -80,8 +95,14 @@ class Engine:
         *,
         clock: Clock | None = None,
         chance: Chance | None = None,
+        pricing: Pricing = known_price,
+        call_hooks: Sequence[CallHook] = (),
+        attempt_hooks: Sequence[AttemptHook] = (),
     ) -> None:
         self._transport = transport
+        self._pricing = pricing
+        self._call_hooks = tuple(call_hooks)
+        self._attempt_hooks = tuple(attempt_hooks)
         self._clock = clock or SystemClock()
         self._chance = chance or random.random
 
@@ -91,19 +112,24 @@ class Engine:
         Raises:
             LLMCallError: There is no answer; the error's trace tells what was tried.
         """
-        record = CallRecord(plan.model, plan.budget, self._clock.now())
-        with self._traced(record):
-            response, judgement = await self._round(plan, record, plan.request)
-            while not judgement.ok and record.rounds < plan.rounds:
-                before = fingerprint(judgement.verdicts)
-                request = reask(plan.request, answer=response.text, verdicts=judgement.verdicts, chance=self._chance())
-                try:
-                    response, judgement = await self._round(plan, record, request)
-                except PolicyError:
-                    break  # the time or the money is used up: the rejected answer is what there is
-                if fingerprint(judgement.verdicts) == before:
-                    break  # the same mistake again: asking the same way once more is idle
-            return record.result(response, judgement, self._clock.now())
+        record = self._record(plan)
+        scope = CallScope(plan.model, plan.request, stream=False)
+        with self._traced(record), _entered(self._call_hooks, scope):
+            scope.result = await self._rounds(_hooked(plan, scope), record)
+            return scope.result
+
+    async def _rounds(self, plan: Plan, record: CallRecord) -> Result[Any]:
+        response, judgement = await self._round(plan, record, plan.request)
+        while not judgement.ok and record.rounds < plan.rounds:
+            before = fingerprint(judgement.verdicts)
+            request = reask(plan.request, answer=response.text, verdicts=judgement.verdicts, chance=self._chance())
+            try:
+                response, judgement = await self._round(plan, record, request)
+            except PolicyError:
+                break  # the time or the money is used up: the rejected answer is what there is
+            if fingerprint(judgement.verdicts) == before:
+                break  # the same mistake again: asking the same way once more is idle
+        return record.result(response, judgement, self._clock.now())
 
     @asynccontextmanager
     async def stream(self, plan: Plan) -> AsyncIterator[LiveAnswer]:
@@ -115,39 +141,52 @@ class Engine:
         Raises:
             LLMCallError: There is no answer; the error's trace tells what was tried.
         """
-        record = CallRecord(plan.model, plan.budget, self._clock.now())
+        record = self._record(plan)
+        scope = CallScope(plan.model, plan.request, stream=True)
+        with self._traced(record), _entered(self._call_hooks, scope):
+            async with self._live(_hooked(plan, scope), record, scope) as live:
+                yield live
 
+    @asynccontextmanager
+    async def _live(self, plan: Plan, record: CallRecord, scope: CallScope) -> AsyncIterator[LiveAnswer]:
         async def attempt(turn: Turn) -> tuple[AsyncExitStack, LiveAnswer]:
             target, seconds = plan.targets[turn.target], self._room(plan, record)
             async with AsyncExitStack() as stack:
-                scope = stack.enter_context(AttemptScope(record, target, turn, self._clock.now))
-                wire = _encode(plan, target, plan.request, stream=True)
+                span = stack.enter_context(AttemptSpan(record, target, turn, self._clock.now))
+                sent = AttemptScope(record.attempts + 1, target, _encode(plan, target, plan.request, stream=True))
+                stack.enter_context(_entered(self._attempt_hooks, sent))
                 async with _limited(plan, seconds):
-                    reply = await stack.enter_async_context(self._open(plan, target, wire))
+                    reply = await stack.enter_async_context(self._open(plan, sent))
                     events = self._timed(_events(target, reply), record.deadline)
                     await stack.enter_async_context(aclosing(events))
                     first = await anext(events)
 
                 def finish(response: Response) -> Result[Any]:
-                    response = _noted(response, wire)
-                    scope.answered(response)
-                    return record.result(response, self._judge(plan, record, response), self._clock.now())
+                    sent.response = response = _noted(response, sent.wire)
+                    span.answered(response)
+                    scope.result = record.result(response, self._judge(plan, record, response), self._clock.now())
+                    return scope.result
 
                 return stack.pop_all(), LiveAnswer(first, events, finish)
 
-        with self._traced(record):
-            stack, live = await self._attempts(plan, record, attempt)
-            async with stack:
-                yield live
+        stack, live = await self._attempts(plan, record, attempt)
+        async with stack:
+            yield live
+
+    def _record(self, plan: Plan) -> CallRecord:
+        return CallRecord(plan.model, plan.budget, self._clock.now(), self._pricing)
 
     async def _round(self, plan: Plan, record: CallRecord, request: Request) -> tuple[Response, Judgement]:
         async def attempt(turn: Turn) -> Response:
             target, seconds = plan.targets[turn.target], self._room(plan, record)
-            with AttemptScope(record, target, turn, self._clock.now) as scope:
+            with AttemptSpan(record, target, turn, self._clock.now) as span:
                 wire = _encode(plan, target, request, stream=plan.stream or target.profile.stream_only)
-                async with _limited(plan, seconds), self._open(plan, target, wire) as reply:
-                    response = _noted(await _whole(target, wire, reply), wire)
-                scope.answered(response)
+                sent = AttemptScope(record.attempts + 1, target, wire)
+                with _entered(self._attempt_hooks, sent):
+                    async with _limited(plan, seconds), self._open(plan, sent) as reply:
+                        response = _noted(await _whole(target, sent.wire, reply), sent.wire)
+                    sent.response = response
+                span.answered(response)
                 return response
 
         response = await self._attempts(plan, record, attempt)
@@ -183,8 +222,12 @@ class Engine:
             error.trace = error.trace or record.trace(self._clock.now())
             raise
 
-    def _open(self, plan: Plan, target: Target, wire: WireRequest) -> AbstractAsyncContextManager[Reply]:
-        return self._transport(target.transport).open(target.endpoint, wire, plan.timeouts)
+    @asynccontextmanager
+    async def _open(self, plan: Plan, sent: AttemptScope) -> AsyncIterator[Reply]:
+        target = sent.target
+        endpoint = await target.sign(target.endpoint, sent.wire) if target.sign else target.endpoint
+        async with self._transport(target.transport).open(endpoint, sent.wire, plan.timeouts) as reply:
+            yield reply
 
     def _room(self, plan: Plan, record: CallRecord) -> float:
         """The seconds that the next attempt may take.
@@ -214,6 +257,22 @@ class Engine:
                 except TimeoutError as error:
                     raise DeadlineExceededError("the time is used up", hint="Allow more time.") from error
                 yield event
+
+
+def _entered(hooks: Sequence[Callable[[S], AbstractContextManager[None]]], scope: S) -> AbstractContextManager[object]:
+    """All `hooks` around what follows."""
+    if not hooks:
+        return nullcontext()
+    stack = ExitStack()
+    with stack:
+        for hook in hooks:
+            stack.enter_context(hook(scope))
+        return stack.pop_all()
+
+
+def _hooked(plan: Plan, scope: CallScope) -> Plan:
+    """`plan` with the request that the hooks made of its own."""
+    return plan if scope.request is plan.request else replace(plan, request=scope.request)
 
 
 @asynccontextmanager

@@ -5,6 +5,7 @@ from decimal import Decimal
 from types import TracebackType
 from typing import Any, Self
 
+from llm_call.core.domain.bill import Bill, Charge, Pricing
 from llm_call.core.domain.errors import AllTargetsFailedError, LLMCallError, PolicyError
 from llm_call.core.domain.response import Response, Usage
 from llm_call.core.domain.result import Result
@@ -18,14 +19,15 @@ from llm_call.core.validation.judging import Judgement
 class CallRecord:
     """Written by the engine, an attempt and a round at a time. Times are in seconds from `started`."""
 
-    def __init__(self, model: str, budget: Budget, started: float) -> None:
+    def __init__(self, model: str, budget: Budget, started: float, pricing: Pricing) -> None:
         self._model = model
         self._budget = budget
         self.started = started
         self._rounds: list[Round] = []
         self._attempts: list[Attempt] = []
         self._last_errors: dict[str, LLMCallError] = {}
-        self._cost: Decimal | None = Decimal(0)
+        self._pricing = pricing
+        self._charges: list[Charge] = []
         self._spent = Spent()
 
     @property
@@ -51,18 +53,24 @@ class CallRecord:
         """The errors of earlier rounds are told in the trace; they are no reason why this one fails."""
         self._last_errors = {}
 
-    def add_attempt(self, attempt: Attempt, *, cost: Decimal | None, error: LLMCallError | None) -> None:
-        """An attempt has ended, with `error` or with an answer that cost `cost`."""
+    def add_attempt(self, attempt: Attempt, *, charge: Charge | None, error: LLMCallError | None) -> None:
+        """An attempt has ended, with `error` or with an answer that has its `charge`."""
         self._attempts.append(attempt)
         if error is not None:
             self._last_errors[attempt.target] = error
-        else:
-            self._cost = None if cost is None or self._cost is None else self._cost + cost
+        if charge is not None:
+            self._charges.append(charge)
         self._spent = Spent(
-            usd=self._spent.usd + (cost or 0),
+            usd=self._spent.usd + self._known_cost(charge),
             usage=self._spent.usage + (attempt.usage or Usage()),
             attempts=self._spent.attempts + 1,
         )
+
+    def _known_cost(self, charge: Charge | None) -> Decimal:
+        """Prices are looked up here only where money is limited."""
+        if charge is None or self._budget.usd is None:
+            return Decimal(0)
+        return self._pricing(charge) or Decimal(0)
 
     def end_round(self, rung: str, response: Response, judgement: Judgement) -> None:
         """A round has ended with a judgement."""
@@ -95,7 +103,7 @@ class CallRecord:
             verdicts=judgement.verdicts,
             repairs=judgement.repairs,
             usage=self._spent.usage,
-            cost=self._cost,
+            bill=Bill(tuple(self._charges), self._pricing),
             rung=self._rounds[-1].rung,
         )
 
@@ -115,7 +123,7 @@ class CallRecord:
 _SEVERAL = 2
 
 
-class AttemptScope:
+class AttemptSpan:
     """The span of one attempt. It writes itself into the record once: answered, failed, or left before its end."""
 
     def __init__(self, record: CallRecord, target: Target, turn: Turn, now: Callable[[], float]) -> None:
@@ -156,5 +164,9 @@ class AttemptScope:
             usage=response.usage if response else None,
             failure=failure,
         )
-        cost = self._target.profile.cost(response.usage) if response else None
-        self._record.add_attempt(attempt, cost=cost, error=error)
+        self._record.add_attempt(attempt, charge=_charge(self._target, response) if response else None, error=error)
+
+
+def _charge(target: Target, response: Response) -> Charge:
+    prices = target.profile.prices
+    return Charge(provider=target.provider, model=target.model, usage=response.usage, prices=prices)

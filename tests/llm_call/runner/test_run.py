@@ -1,6 +1,7 @@
 import asyncio
 import signal
 from collections.abc import Callable, Coroutine, Mapping
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -121,6 +122,7 @@ def test_an_accepted_answer_passes_with_its_evidence() -> None:
         value="yes",
         verdicts=(accepted("contains", "yes"),),
         usage=Usage(input_tokens=3),
+        cost=Decimal(0),
         trace=Trace(model="m"),
     )
 

@@ -21,6 +21,15 @@ class Prices(Struct, frozen=True, kw_only=True):
     output: Decimal
     cached_input: Decimal | None = None
 
+    def cost(self, usage: Usage) -> Decimal | None:
+        """What `usage` costs in US dollars; `None` when a count is unknown."""
+        if usage.input_tokens is None or usage.output_tokens is None:
+            return None
+        cached = usage.cached_input_tokens or 0
+        cached_price = self.input if self.cached_input is None else self.cached_input
+        plain = usage.input_tokens - cached
+        return (plain * self.input + cached * cached_price + usage.output_tokens * self.output) / _PER_MILLION
+
 
 class Profile(Struct, frozen=True, kw_only=True):
     """What is known of a model. `None` is unknown: nothing is refused for it.
@@ -42,13 +51,3 @@ class Profile(Struct, frozen=True, kw_only=True):
     media: tuple[str, ...] | None = None
     context_tokens: int | None = None
     prices: Prices | None = None
-
-    def cost(self, usage: Usage) -> Decimal | None:
-        """What `usage` costs in US dollars; `None` when a price or a count is unknown."""
-        prices = self.prices
-        if prices is None or usage.input_tokens is None or usage.output_tokens is None:
-            return None
-        cached = usage.cached_input_tokens or 0
-        cached_price = prices.input if prices.cached_input is None else prices.cached_input
-        plain = usage.input_tokens - cached
-        return (plain * prices.input + cached * cached_price + usage.output_tokens * prices.output) / _PER_MILLION

@@ -5,6 +5,7 @@ from typing import Generic, TypeVar
 
 from msgspec import Struct
 
+from llm_call.core.domain.bill import Bill
 from llm_call.core.domain.errors import OutputError
 from llm_call.core.domain.response import Response, Usage
 from llm_call.core.domain.trace import Trace
@@ -17,7 +18,7 @@ class Result(Struct, Generic[T], frozen=True, kw_only=True):
     """What a call came to.
 
     `value` is the validated value: the text itself, or the JSON value where one was asked for; `None` when `ok` is
-    false. `usage` and `cost` (US dollars, `None` when unknown) cover everything that the call caused.
+    false. `usage` and `bill` cover everything that the call caused.
     """
 
     ok: bool
@@ -27,9 +28,14 @@ class Result(Struct, Generic[T], frozen=True, kw_only=True):
     verdicts: tuple[Verdict, ...] = ()
     repairs: tuple[Repair, ...] = ()
     usage: Usage = Usage()
-    cost: Decimal | None = None
+    bill: Bill = Bill()
     rung: str = "ask"
     pending: str | None = None
+
+    @property
+    def cost(self) -> Decimal | None:
+        """US dollars for everything that the call caused; `None` when a price or a count is unknown."""
+        return self.bill.total
 
     @property
     def text(self) -> str:

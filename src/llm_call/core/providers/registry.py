@@ -1,6 +1,6 @@
 """What a provider is: a row; and a target: one model at one place."""
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from functools import cache
 from importlib import import_module
 from typing import Any, Literal
@@ -13,13 +13,16 @@ from llm_call.core.domain.profile import Profile
 from llm_call.core.domain.request import Request
 from llm_call.core.providers.auth import Auth
 from llm_call.core.transport.base import Endpoint
-from llm_call.core.wire.base import Codec
+from llm_call.core.wire.base import Codec, WireRequest
 from llm_call.core.wire.openai_chat_server import OpenAIChatServerCodec
 
 TransportName = Literal["http", "local", "process"]
 DialectName = Literal["openai_chat", "openai_responses", "anthropic_messages", "gemini"]
 
 DEFAULT_PROXY_URL = "http://localhost:8002"
+
+Signer = Callable[[Endpoint, WireRequest], Awaitable[Endpoint]]
+"""What makes a credential for one request: the endpoint with the headers that carry it."""
 
 DIALECTS: Mapping[DialectName, str] = {
     "openai_chat": "OpenAIChatCodec",
@@ -62,7 +65,10 @@ class Provider(Struct, frozen=True, kw_only=True):
 
 
 class Target(Struct, frozen=True, kw_only=True):
-    """One model at one place: everything that an attempt needs. `name` is what traces show."""
+    """One model at one place: everything that an attempt needs. `name` is what traces show.
+
+    `sign` is asked right before a request leaves, where its credential cannot be a fixed header.
+    """
 
     name: str
     provider: str
@@ -71,6 +77,7 @@ class Target(Struct, frozen=True, kw_only=True):
     codec: Codec
     transport: TransportName
     profile: Profile = Profile()
+    sign: Signer | None = None
 
 
 def read_request(body: Mapping[str, Any]) -> Request:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from llm_call.core.domain import errors, events, messages, profile, request, response, result, trace, verdict
 from llm_call.core.domain.errors import ConfigError, LLMCallError
 from llm_call.core.domain.keys import canonical_keys, near_names
-from llm_call.core.domain.profile import Prices, Profile
+from llm_call.core.domain.profile import Prices
 from llm_call.core.domain.response import Usage
 
 MODULES = (messages, request, response, events, profile, verdict, trace, result)
@@ -57,9 +57,8 @@ def test_usage_adds_up_in_any_order(one: Usage, two: Usage, three: Usage) -> Non
 def test_cost_is_exact_and_unknown_when_a_price_or_a_count_is() -> None:
     prices = Prices(input=Decimal("0.15"), output=Decimal("0.60"), cached_input=Decimal("0.075"))
     usage = Usage(input_tokens=1_000_000, output_tokens=500_000, cached_input_tokens=400_000)
-    assert Profile(prices=prices).cost(usage) == Decimal("0.09") + Decimal("0.03") + Decimal("0.30")
-    assert Profile().cost(usage) is None
-    assert Profile(prices=prices).cost(Usage(input_tokens=1)) is None
+    assert prices.cost(usage) == Decimal("0.09") + Decimal("0.03") + Decimal("0.30")
+    assert prices.cost(Usage(input_tokens=1)) is None
 
 
 def test_keys_are_made_canonical_and_wrong_ones_get_a_suggestion() -> None:

@@ -1,0 +1,52 @@
+"""Hooks: a user's own code around every call, or around every attempt.
+
+A hook is a function that takes a scope and gives a context manager. What stands before its `yield` runs first and may
+replace the scope's request; what stands after it sees what came of it; an error passes through the `yield`:
+
+    @contextmanager
+    def logged(call: CallScope) -> Iterator[None]:
+        yield
+        print(call.model, call.result.usage)
+
+Hooks are entered in their order and left in the opposite one. They run between two awaits: they must not block.
+"""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+
+from llm_call.core.domain.request import Request
+from llm_call.core.domain.response import Response
+from llm_call.core.domain.result import Result
+from llm_call.core.providers.registry import Target
+from llm_call.core.wire.base import WireRequest
+
+
+class CallScope:
+    """A call: `request` may be replaced before it begins; `result` is there when it has ended well."""
+
+    __slots__ = ("model", "request", "result", "stream")
+
+    def __init__(self, model: str, request: Request, *, stream: bool) -> None:
+        self.model = model
+        self.request = request
+        self.stream = stream
+        self.result: Result[object] | None = None
+
+
+class AttemptScope:
+    """An attempt: `wire`, which carries no credential yet, may be replaced; `response` is there when it has ended well.
+
+    `number` counts from 1 over the whole call.
+    """
+
+    __slots__ = ("number", "response", "target", "wire")
+
+    def __init__(self, number: int, target: Target, wire: WireRequest) -> None:
+        self.number = number
+        self.target = target
+        self.wire = wire
+        self.response: Response | None = None
+
+
+CallHook = Callable[[CallScope], AbstractContextManager[None]]
+AttemptHook = Callable[[AttemptScope], AbstractContextManager[None]]
