@@ -37,6 +37,7 @@ from llm_call.core.providers.registry import Target, TransportName
 from llm_call.core.record import AttemptSpan, CallRecord
 from llm_call.core.retry import Chance, Turn, run_attempts
 from llm_call.core.transport.base import Clock, Reply, SystemClock, Timeouts, Transport
+from llm_call.core.transport.deadline import within
 from llm_call.core.validation.asking import with_instruction
 from llm_call.core.validation.base import Answer, Context, Validator
 from llm_call.core.validation.judging import Judgement, judge
@@ -280,8 +281,7 @@ def _judged(plan: Plan, number: int, response: Response) -> Judgement:
 async def _within(seconds: float, plan: Plan, work: Coroutine[Any, Any, T]) -> T:
     """What `work` gives within `seconds`, which are fewer than an attempt may take where the call's time ends before."""
     try:
-        async with asyncio.timeout(seconds):
-            return await work
+        return await within(seconds, work)
     except TimeoutError as error:
         if seconds < plan.timeouts.total:
             raise _too_late(plan) from error
