@@ -37,13 +37,15 @@ from llm_call.core.domain.messages import Media
 from llm_call.core.domain.request import Request
 from llm_call.core.domain.response import Response
 from llm_call.core.domain.result import Result
+from llm_call.core.domain.trace import Skipped
 from llm_call.core.hooks import AttemptHook, AttemptScope, CallHook, CallScope
 from llm_call.core.live import LiveAnswer
 from llm_call.core.policy.budget import Budget
 from llm_call.core.policy.retry import RetryPolicy
 from llm_call.core.providers.registry import Target, TransportName
-from llm_call.core.record import AttemptSpan, CallRecord
+from llm_call.core.record import AttemptSpan, CallRecord, Observer
 from llm_call.core.retry import Chance, Turn, run_attempts
+from llm_call.core.routes import Order
 from llm_call.core.transport.base import Clock, Reply, SystemClock, Timeouts, Transport
 from llm_call.core.validation.asking import with_instruction
 from llm_call.core.validation.base import Answer, Context, Validator
@@ -58,7 +60,8 @@ T = TypeVar("T")
 class Plan(Struct, frozen=True, kw_only=True):
     """Everything that one call needs, checked before its first byte.
 
-    `targets` are tried in order. `rounds` bounds how often the model is asked in all when its answers are rejected.
+    `targets` are tried in order; where `order` is given, in the one that it gives for each call. `skipped` are those
+    that cannot take the request. `rounds` bounds how often the model is asked in all when its answers are rejected.
     `timeouts` bound one attempt, the budget's seconds the whole call. `strict` refuses a request that the target's
     dialect cannot express in full, instead of noting what was left out.
     """
@@ -66,6 +69,8 @@ class Plan(Struct, frozen=True, kw_only=True):
     model: str
     request: Request
     targets: tuple[Target, ...]
+    skipped: tuple[Skipped, ...] = ()
+    order: Order | None = None
     validators: tuple[Validator, ...] = ()
     retry: RetryPolicy = RetryPolicy()
     budget: Budget = Budget()
@@ -86,7 +91,8 @@ class Engine:
     """Carries out plans.
 
     `transport` gives the transport of a name; `clock` and `chance` replace time and randomness; `pricing` knows what a
-    charge comes to; the hooks are entered around every call and around every attempt.
+    charge comes to; the hooks are entered around every call and around every attempt; `observe` hears what came of
+    each attempt.
     """
 
     def __init__(
@@ -98,6 +104,7 @@ class Engine:
         pricing: Pricing = known_price,
         call_hooks: Sequence[CallHook] = (),
         attempt_hooks: Sequence[AttemptHook] = (),
+        observe: Observer | None = None,
     ) -> None:
         self._transport = transport
         self._pricing = pricing
@@ -105,6 +112,7 @@ class Engine:
         self._attempt_hooks = tuple(attempt_hooks)
         self._clock = clock or SystemClock()
         self._chance = chance or random.random
+        self._observe = observe
 
     async def execute(self, plan: Plan) -> Result[Any]:
         """What the call comes to. A rejected answer is a result too: its `ok` is false.
@@ -112,7 +120,7 @@ class Engine:
         Raises:
             LLMCallError: There is no answer; the error's trace tells what was tried.
         """
-        record = self._record(plan)
+        plan, record = self._ordered(plan), self._record(plan)
         scope = CallScope(plan.model, plan.request, stream=False)
         with self._traced(record), _entered(self._call_hooks, scope):
             scope.result = await self._rounds(_hooked(plan, scope), record)
@@ -141,7 +149,7 @@ class Engine:
         Raises:
             LLMCallError: There is no answer; the error's trace tells what was tried.
         """
-        record = self._record(plan)
+        plan, record = self._ordered(plan), self._record(plan)
         scope = CallScope(plan.model, plan.request, stream=True)
         with self._traced(record), _entered(self._call_hooks, scope):
             async with self._live(_hooked(plan, scope), record, scope) as live:
@@ -160,6 +168,7 @@ class Engine:
                     events = self._timed(_events(target, reply), record.deadline)
                     await stack.enter_async_context(aclosing(events))
                     first = await anext(events)
+                span.heard()
 
                 def finish(response: Response) -> Result[Any]:
                     sent.response = response = _noted(response, sent.wire)
@@ -173,8 +182,12 @@ class Engine:
         async with stack:
             yield live
 
+    def _ordered(self, plan: Plan) -> Plan:
+        return replace(plan, targets=plan.order(self._chance, self._clock.now())) if plan.order else plan
+
     def _record(self, plan: Plan) -> CallRecord:
-        return CallRecord(plan.model, plan.budget, self._clock.now(), self._pricing)
+        now = self._clock.now()
+        return CallRecord(plan.model, plan.budget, now, self._pricing, skipped=plan.skipped, observe=self._observe)
 
     async def _round(self, plan: Plan, record: CallRecord, request: Request) -> tuple[Response, Judgement]:
         async def attempt(turn: Turn) -> Response:
