@@ -70,8 +70,8 @@ def _reasons(needs: Needs, profile: Profile) -> Iterator[str]:
     if _more(needs.output_tokens, profile.output_tokens):
         yield f"writes {profile.output_tokens} tokens at most, {needs.output_tokens} are asked for"
     window = profile.context_tokens
-    # A word and the space behind it are two characters at least: most texts need not be counted.
-    if window is not None and needs.characters // 2 >= window and (least := needs.least_tokens()) > window:
+    # A word is a character at least: most texts need not be counted.
+    if window is not None and needs.characters > window and (least := needs.least_tokens()) > window:
         yield f"reads {window} tokens at most, the request has {least} words"
 
 
