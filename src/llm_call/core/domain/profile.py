@@ -38,7 +38,9 @@ class Profile(Struct, frozen=True, kw_only=True):
     by its JSON mode (`json`), or in the prompt alone. `schema_hint` is what the prompt says beside that: nothing, a
     short list of the fields, or the whole schema. `unenforced_keywords` are the JSON Schema keywords that the
     provider's native mode does not enforce: they are left out there and checked on the answer; `string_limit` bounds, in
-    characters, the strings that the schema leaves without a bound. `media` are the media types that it sees (`image/*`). `output_limit_field` is what the chat dialect calls the limit
+    characters, the strings that the schema leaves without a bound. `media` are the media types that it sees (`image/*`).
+    `context_tokens` is the most that it reads, `output_tokens` the most that it writes, `tools` whether it can call any.
+    `output_limit_field` is what the chat dialect calls the limit
     on output tokens here: OpenAI's newer models take only the longer word, most compatible servers only the shorter.
     """
 
@@ -50,4 +52,6 @@ class Profile(Struct, frozen=True, kw_only=True):
     stream_only: bool = False
     media: tuple[str, ...] | None = None
     context_tokens: int | None = None
+    output_tokens: int | None = None
+    tools: bool | None = None
     prices: Prices | None = None
