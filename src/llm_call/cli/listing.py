@@ -74,13 +74,16 @@ def _key(row: Provider, router: Router) -> str:
 def _state(row: Provider, router: Router, settings: Settings) -> str:
     if row.tested == "retired":
         return "retired by its vendor"
-    if not row.base_url or row.transport == "process":
-        return "not in this version"
     if row.transport == "local":
         todo = obstacle(settings.config.local.model_path, str(settings.cache))
         return "ready" if todo is None else f"not installed. {todo}"
-    if router.has_credential(row):
-        return f"ready{_form(row, router)}"
+    if not row.base_url or row.transport == "process":
+        return "not in this version"
+    return f"ready{_form(row, router)}" if router.has_credential(row) else _needs(row, router)
+
+
+def _needs(row: Provider, router: Router) -> str:
+    """What is to be done where no key is set."""
     if row.signing is None:
         return f"needs {row.credential_env[0]}"
     if can_sign(row.signing):

@@ -9,12 +9,12 @@ import threading
 from typing import Any
 
 import google.auth
-from google.auth.exceptions import GoogleAuthError
+from google.auth.credentials import TokenState
+from google.auth.exceptions import GoogleAuthError, TransportError
 from google.auth.transport.requests import Request
 from msgspec.structs import replace
 
 from llm_call.core.domain.errors import ConnectionFailedError, LLMCallError, MissingCredentialError
-from llm_call.core.providers.auth import credential_headers
 from llm_call.core.transport.base import Endpoint
 from llm_call.core.wire.base import WireRequest
 
@@ -38,17 +38,21 @@ class GoogleSigner:
             MissingCredentialError: There are no credentials, or they are not accepted.
             ConnectionFailedError: The place that gives tokens does not answer.
         """
-        if self._credentials is None or not self._credentials.valid:
+        if not self._is_fresh():
             await asyncio.to_thread(self._refresh)
-        headers = credential_headers("bearer", self._credentials.token)
+        headers: dict[str, str] = {}
+        self._credentials.apply(headers)  # the token, and the project that is billed where the login names one
         return replace(endpoint, headers={**endpoint.headers, **headers})
+
+    def _is_fresh(self) -> bool:
+        return self._credentials is not None and self._credentials.token_state is TokenState.FRESH
 
     def _refresh(self) -> None:
         with self._lock:
             try:
                 if self._credentials is None:
                     self._credentials, _ = google.auth.default(scopes=[_SCOPE])
-                if not self._credentials.valid:
+                if not self._is_fresh():
                     self._credentials.refresh(Request())
             except GoogleAuthError as error:
                 raise _told(error) from error
@@ -57,7 +61,7 @@ class GoogleSigner:
 def _told(error: GoogleAuthError) -> LLMCallError:
     """Our error. What the library says may hold what the token server sent, so only its kind is told."""
     kind = type(error).__name__
-    if error.retryable:
+    if error.retryable or isinstance(error, TransportError):
         return ConnectionFailedError(f"no token from Google: {kind}", hint="Check the network.")
     return MissingCredentialError(
         f"no token from Google: {kind}",
