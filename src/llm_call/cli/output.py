@@ -3,7 +3,7 @@
 import asyncio
 import os
 import sys
-from collections.abc import Coroutine, Iterator
+from collections.abc import Coroutine, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
@@ -76,6 +76,25 @@ def tell_error(error: LLMCallError) -> None:
     say(f"error: {first}{end}{hint}", color="red")
     for line in more:
         say(f"  {line}")
+
+
+def print_table(columns: Sequence[str], lines: Sequence[Sequence[str]]) -> None:
+    """A table on standard output: folded to a terminal's width, else plain columns with two spaces between them."""
+    if not sys.stdout.isatty() or os.environ.get("TERM") == "dumb":
+        widths = [max(map(len, column)) for column in zip(columns, *lines, strict=True)]
+        for line in (columns, *lines):
+            typer.echo("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+        return
+    from rich.console import Console  # noqa: PLC0415  (start-up: only a terminal needs it)
+    from rich.table import Table  # noqa: PLC0415  (start-up: only a terminal needs it)
+    from rich.text import Text  # noqa: PLC0415  (start-up: only a terminal needs it)
+
+    table = Table(box=None)
+    for number, column in enumerate(columns):
+        table.add_column(column, overflow="fold", no_wrap=number == 0)
+    for line in lines:
+        table.add_row(*map(Text, line))  # plain text: a bracket in a cell is no markup
+    Console().print(table)
 
 
 @contextmanager

@@ -33,6 +33,7 @@ from llm_call.core.domain.trace import Skipped
 from llm_call.core.hooks import AttemptHook, AttemptScope, CallHook, CallScope, entered
 from llm_call.core.live import LiveAnswer
 from llm_call.core.policy.budget import Budget
+from llm_call.core.policy.fitting import fitted
 from llm_call.core.policy.retry import RetryPolicy
 from llm_call.core.providers.registry import Target, TransportName
 from llm_call.core.record import AttemptSpan, CallRecord, Observer
@@ -303,8 +304,11 @@ async def _within(seconds: float, plan: Plan, work: Coroutine[Any, Any, T]) -> T
 
 def _encode(plan: Plan, target: Target, request: Request, *, stream: bool) -> WireRequest:
     _refuse_unseen(target, request)
+    request, refused = fitted(request, target.profile)
     shaped = with_instruction(replace(request, model=target.model), target.profile)
     wire = target.codec.encode_request(shaped, stream=stream, profile=target.profile)
+    if refused:
+        wire = replace(wire, notices=refused + wire.notices)
     lost = [notice for notice in wire.notices if notice.fate == "dropped"] if plan.strict else []
     if lost:
         raise UnsupportedError(
@@ -314,6 +318,8 @@ def _encode(plan: Plan, target: Target, request: Request, *, stream: bool) -> Wi
 
 
 def _refuse_unseen(target: Target, request: Request) -> None:
+    if request.tools and target.profile.tools is False:
+        raise UnsupportedError(f"{target.name} takes no tools", hint="Choose a model that does.")
     seen = target.profile.media
     if seen is None:
         return

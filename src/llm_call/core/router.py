@@ -19,9 +19,10 @@ from llm_call.core.domain.errors import (
 from llm_call.core.domain.keys import near_names
 from llm_call.core.domain.request import Request
 from llm_call.core.policy.routing import Route
-from llm_call.core.providers.auth import credential_headers
-from llm_call.core.providers.registry import DEFAULT_PROXY_URL, Provider, Target, codec
+from llm_call.core.providers.places import Placed, placed
+from llm_call.core.providers.registry import DEFAULT_PROXY_URL, Provider, Signer, Target, codec
 from llm_call.core.providers.rows import CLAUDE_PROXY, LITELLM, PROVIDERS
+from llm_call.core.providers.signing import signer
 from llm_call.core.routes import Choice, Gathering, Names, Ordering, PriceLookup, asked, models_behind, pool, read_names
 from llm_call.core.transport.base import Endpoint
 
@@ -40,7 +41,6 @@ PROVIDER_PATTERNS: dict[str, str] = _patterns(PROVIDERS)
 _UNPRINTABLE = re.compile(r"[\x00-\x20\x7f-\xa0\u2028\u2029]")
 _MAX_LABEL = re.compile(r"(?:claude/|claude-code/)?max(?:/(.*))?", re.IGNORECASE)
 _DEFAULT_LABEL = "default"
-_HOST_LABEL = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 _LONGEST_NAME = 1000  # characters; names are kept in memory, and the longest known (resource names of clouds) have 200
 _REMEMBERED = 256  # names
 AUTO = "auto"
@@ -65,8 +65,10 @@ ALSO_SERVED: Mapping[str, tuple[str, ...]] = {
 class Router:
     """Finds the provider of a model name, and the target that a request goes to.
 
-    `rows` are the user's own providers, tried before the built-in ones. `credentials` maps the rows' environment
-    names to keys. `proxy_url` is where the Claude proxy listens; where it differs from the default, `max/*` requests
+    `rows` are the user's own providers, tried before the built-in ones; one that bears the name of a built-in row
+    stands in its place. `credentials` maps the rows' environment names, or their own names, to keys; a key is looked up
+    when it is needed, and not before. `places` maps the variables of places (`core.providers.places`) to their values.
+    `proxy_url` is where the Claude proxy listens; where it differs from the default, `max/*` requests
     are sent there, otherwise they are answered in process. `aliases` are other names of models, `routes` names of
     several targets; both may lead to each other. `prices` is asked where a route compares by cost.
 
@@ -80,14 +82,17 @@ class Router:
         proxy_url: str = DEFAULT_PROXY_URL,
         rows: Sequence[Provider] = (),
         credentials: Mapping[str, str] | None = None,
+        places: Mapping[str, str] | None = None,
         aliases: Mapping[str, str] | None = None,
         routes: Mapping[str, Route] | None = None,
         prices: PriceLookup | None = None,
     ) -> None:
         self.proxy_url = proxy_url
-        self.rows = (*rows, *PROVIDERS)
+        self.rows = _merged(rows)
         self._by_name = {row.name: row for row in reversed(self.rows)}
-        self._credentials = dict(credentials or {})
+        self._credentials = credentials or {}
+        self.places = places or {}
+        self._signers: dict[tuple[str, str | None], Signer] = {}
         self._matchers = [(_matcher(pattern), name) for pattern, name in _patterns(self.rows).items()]
         self._row_of = lru_cache(_REMEMBERED)(self._find_row)
         self._target_of = lru_cache(_REMEMBERED)(
@@ -193,32 +198,51 @@ class Router:
             raise self._unknown_provider(model)
         if row.name == CLAUDE_PROXY.name:
             return self._max(row, model)
-        base_url, name = _placed(row, _wire_name(row, model))
+        if row.tested == "retired":
+            raise UnsupportedError(f"{row.name} was retired by its vendor", hint="Choose another provider.")
+        place = placed(row, _wire_name(row, model), self.places)
+        name = row.renamed.get(place.name, place.name)
         if row.models and name not in row.models:
             near = near_names(name, row.models) or row.models
             raise UnknownModelError(
                 f"{row.name} has no model {name!r}", did_you_mean=tuple(f"{row.name}/{n}" for n in near)
             )
-        headers = credential_headers(row.auth, self._credential(row, api_key))
-        return _target(row, name, Endpoint(base_url=base_url, headers=headers))
+        key = self._credential(row, api_key)
+        target = _target(row, name, Endpoint(base_url=place.base_url, headers=row.headers(key)))
+        return target if key or not row.signing else replace(target, sign=self._signer(row, place))
 
     def default_model(self) -> str:
         """The first model whose row has its credential, the embedded one last."""
-        rows = [row for row in self.rows if row.default_model and row.credential_env in self._credentials]
+        rows = [row for row in self.rows if row.default_model and self.credential_name(row)]
         row = rows[0] if rows else self._by_name["local"]
         return f"{row.name}/{row.default_model}"
 
     def has_credential(self, row: Provider) -> bool:
         """Whether `row` needs no key or has one."""
-        return row.credential_env is None or row.credential_env in self._credentials
+        return not row.credential_env or self.credential_name(row) is not None
+
+    def credential_name(self, row: Provider) -> str | None:
+        """Under which name there is a key for `row`: its own, or that of a variable; `None` where there is none."""
+        return next((name for name in (row.name, *row.credential_env) if name in self._credentials), None)
 
     def _credential(self, row: Provider, api_key: str | None) -> str | None:
-        if api_key is not None or row.credential_env is None:
+        if api_key is not None:
             return api_key
-        if row.credential_env not in self._credentials:
-            hint = f"Set {row.credential_env}, or pass api_key.{self._elsewhere(row)}"
+        name = self.credential_name(row)
+        if name is not None:
+            return self._credentials[name]
+        if row.credential_env and not row.signing:
+            names = " or ".join(row.credential_env)
+            hint = f"Set {names}, or pass api_key.{self._elsewhere(row)}"
             raise MissingCredentialError(f"{row.name} needs a key", hint=hint)
-        return self._credentials[row.credential_env]
+        return None
+
+    def _signer(self, row: Provider, place: Placed) -> Signer:
+        """What signs for `row` at `place`: one for all its calls, since it keeps what it has fetched."""
+        key = (row.name, place.places.get("region"))
+        if key not in self._signers:
+            self._signers[key] = signer(row, place.places, self.places)
+        return self._signers[key]
 
     def _elsewhere(self, row: Provider) -> str:
         """Who else serves the row's models and has its key. Going there unasked would be a guess."""
@@ -271,7 +295,7 @@ class Router:
             raise ConfigError(f"api_base {api_base!r} is no URL", hint="Use something like http://localhost:8000/v1.")
         own = row.name not in (LITELLM.name, CLAUDE_PROXY.name) and row.transport == "http"
         served = row if own else Provider(name="custom", patterns=())
-        endpoint = Endpoint(base_url=api_base.rstrip("/"), headers=credential_headers(served.auth, api_key))
+        endpoint = Endpoint(base_url=api_base.rstrip("/"), headers=served.headers(api_key))
         return _target(served, _wire_name(row, model) if own else model, endpoint)
 
     def _max(self, row: Provider, model: str) -> Target:
@@ -325,29 +349,28 @@ def _label(model: str) -> str:
     return (found.group(1) if found else None) or _DEFAULT_LABEL
 
 
+def _merged(rows: Sequence[Provider]) -> tuple[Provider, ...]:
+    """The user's new rows, then the built-in ones, each of which a user's row of its name replaces."""
+    own = {row.name: row for row in reversed(rows)}
+    built_in = {row.name for row in PROVIDERS}
+    return (*(row for row in rows if row.name not in built_in), *(own.get(row.name, row) for row in PROVIDERS))
+
+
 def _wire_name(row: Provider, model: str) -> str:
     """The provider's own name for `model`: without the prefix that chose the row."""
     prefix, slash, rest = model.partition("/")
-    return rest if slash and f"{prefix.lower()}/*" in row.patterns else model
+    start = f"{prefix.lower()}/"
+    return rest if slash and any(pattern.startswith(start) for pattern in row.patterns) else model
 
 
 def _target(row: Provider, name: str, endpoint: Endpoint) -> Target:
+    profile = row.profile_of(name)
     return Target(
         name=name if name.startswith(f"{row.name}/") else f"{row.name}/{name}",
         provider=row.name,
         model=name,
         endpoint=endpoint,
-        codec=codec(row.codec),
+        codec=codec(profile.dialect or row.codec),
         transport=row.transport,
-        profile=row.profile,
+        profile=profile,
     )
-
-
-def _placed(row: Provider, name: str) -> tuple[str, str]:
-    """The base URL and the wire's name: where the URL has a gap, the first part of `name` fills it."""
-    if "{}" not in row.base_url:
-        return row.base_url, name
-    place, slash, rest = name.partition("/")
-    if not slash or not _HOST_LABEL.fullmatch(place):
-        raise UnknownModelError(f"{name!r} does not say where: use {row.name}/<place>/<model>")
-    return row.base_url.format(place), rest
