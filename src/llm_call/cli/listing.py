@@ -10,6 +10,7 @@ from llm_call.cli.output import errors_told
 from llm_call.core.config import Settings, build_client, load, shown
 from llm_call.core.domain.errors import ConfigError
 from llm_call.core.domain.keys import near_names
+from llm_call.core.providers.litellm import GET_LITELLM, installed
 from llm_call.core.providers.registry import Provider
 from llm_call.core.router import Router
 from llm_call.core.transport.model_file import obstacle
@@ -33,6 +34,8 @@ def list_models() -> None:
 
 
 def _state(row: Provider, router: Router, settings: Settings) -> str:
+    if row.transport == "litellm":
+        return "ready" if installed() else f"not installed. {GET_LITELLM}"
     if not row.base_url or row.transport == "process":
         return "not in this version"
     if row.transport != "local":

@@ -16,7 +16,7 @@ from llm_call.core.transport.base import Endpoint
 from llm_call.core.wire.base import Codec, WireRequest
 from llm_call.core.wire.openai_chat_server import OpenAIChatServerCodec
 
-TransportName = Literal["http", "local", "process"]
+TransportName = Literal["http", "local", "process", "litellm"]
 DialectName = Literal["openai_chat", "openai_responses", "anthropic_messages", "gemini"]
 
 DEFAULT_PROXY_URL = "http://localhost:8002"

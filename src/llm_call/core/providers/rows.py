@@ -207,7 +207,7 @@ COMPATIBLE = (
         credential_env="RUNPOD_API_KEY",
     ),
 )
-# Whatever nobody else takes. It has no row of its own yet: calling it is an error that says so.
-LITELLM = Provider(name="litellm", patterns=("*",))
+# Whatever nobody else takes, through the optional litellm library.
+LITELLM = Provider(name="litellm", patterns=("litellm/*", "*"), transport="litellm")
 
 PROVIDERS: tuple[Provider, ...] = (CLAUDE_PROXY, LOCAL, OPENAI, ANTHROPIC, GEMINI, *COMPATIBLE, LITELLM)
