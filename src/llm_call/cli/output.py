@@ -115,6 +115,11 @@ def tell_result(result: Result[Any]) -> None:
     verb, color = ("answered", "green") if result.ok else ("rejected", "red")
     tokens = _tokens(result.usage)
     say(f"{verb}: {result.trace.model} in {result.trace.duration:.2f} s{tokens}{cost}", color=color)
+    if result.cost is None:
+        from llm_call.core.providers.catalog import obstacle  # noqa: PLC0415  (start-up: only who asks for it pays)
+
+        if todo := obstacle(result.bill.charges):
+            say(f"the cost is unknown: prices are an extra. {todo}")
 
 
 def tell_trace(trace: Trace) -> None:
