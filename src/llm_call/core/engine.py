@@ -15,7 +15,6 @@ from contextlib import (
     aclosing,
     asynccontextmanager,
     contextmanager,
-    nullcontext,
 )
 from fnmatch import fnmatchcase
 from typing import Any, TypeVar
@@ -115,16 +114,16 @@ class Engine:
         record = self._record(plan)
         scope = CallScope(plan.model, plan.request, stream=False)
         with self._traced(record), _entered(self._call_hooks, scope):
-            scope.result = await self._rounds(_hooked(plan, scope), record)
+            scope.result = await self._rounds(_hooked(plan, scope), record, scope)
             return scope.result
 
-    async def _rounds(self, plan: Plan, record: CallRecord) -> Result[Any]:
-        response, judgement = await self._round(plan, record, plan.request)
+    async def _rounds(self, plan: Plan, record: CallRecord, scope: CallScope) -> Result[Any]:
+        response, judgement = await self._round(plan, record, scope, plan.request)
         while not judgement.ok and record.rounds < plan.rounds:
             before = fingerprint(judgement.verdicts)
             request = reask(plan.request, answer=response.text, verdicts=judgement.verdicts, chance=self._chance())
             try:
-                response, judgement = await self._round(plan, record, request)
+                response, judgement = await self._round(plan, record, scope, request)
             except PolicyError:
                 break  # the time or the money is used up: the rejected answer is what there is
             if fingerprint(judgement.verdicts) == before:
@@ -153,17 +152,20 @@ class Engine:
             target, seconds = plan.targets[turn.target], self._room(plan, record)
             async with AsyncExitStack() as stack:
                 span = stack.enter_context(AttemptSpan(record, target, turn, self._clock.now))
-                sent = AttemptScope(record.attempts + 1, target, _encode(plan, target, plan.request, stream=True))
-                stack.enter_context(_entered(self._attempt_hooks, sent))
+                wire = _encode(plan, target, plan.request, stream=True)
+                sent = AttemptScope(record.attempts + 1, target, wire, call=scope, request=plan.request, turn=turn)
+                hooks = stack.enter_context(_entered(self._attempt_hooks, sent))
                 async with _limited(plan, seconds):
                     reply = await stack.enter_async_context(self._open(plan, sent))
                     events = self._timed(_events(target, reply), record.deadline)
                     await stack.enter_async_context(aclosing(events))
                     first = await anext(events)
+                sent.first_event = span.elapsed
 
                 def finish(response: Response) -> Result[Any]:
                     sent.response = response = _noted(response, sent.wire)
                     span.answered(response)
+                    hooks.close()
                     scope.result = record.result(response, self._judge(plan, record, response), self._clock.now())
                     return scope.result
 
@@ -176,12 +178,14 @@ class Engine:
     def _record(self, plan: Plan) -> CallRecord:
         return CallRecord(plan.model, plan.budget, self._clock.now(), self._pricing)
 
-    async def _round(self, plan: Plan, record: CallRecord, request: Request) -> tuple[Response, Judgement]:
+    async def _round(
+        self, plan: Plan, record: CallRecord, scope: CallScope, request: Request
+    ) -> tuple[Response, Judgement]:
         async def attempt(turn: Turn) -> Response:
             target, seconds = plan.targets[turn.target], self._room(plan, record)
             with AttemptSpan(record, target, turn, self._clock.now) as span:
                 wire = _encode(plan, target, request, stream=plan.stream or target.profile.stream_only)
-                sent = AttemptScope(record.attempts + 1, target, wire)
+                sent = AttemptScope(record.attempts + 1, target, wire, call=scope, request=request, turn=turn)
                 with _entered(self._attempt_hooks, sent):
                     async with _limited(plan, seconds), self._open(plan, sent) as reply:
                         response = _noted(await _whole(target, sent.wire, reply), sent.wire)
@@ -259,12 +263,9 @@ class Engine:
                 yield event
 
 
-def _entered(hooks: Sequence[Callable[[S], AbstractContextManager[None]]], scope: S) -> AbstractContextManager[object]:
+def _entered(hooks: Sequence[Callable[[S], AbstractContextManager[None]]], scope: S) -> ExitStack:
     """All `hooks` around what follows."""
-    if not hooks:
-        return nullcontext()
-    stack = ExitStack()
-    with stack:
+    with ExitStack() as stack:
         for hook in hooks:
             stack.enter_context(hook(scope))
         return stack.pop_all()

@@ -134,6 +134,11 @@ class AttemptSpan:
         self._begun = now()
         self._written = False
 
+    @property
+    def elapsed(self) -> float:
+        """Seconds since the attempt began."""
+        return self._now() - self._begun
+
     def answered(self, response: Response) -> None:
         """The attempt gave `response`."""
         self._write(response=response, error=None, failure=None)
@@ -158,7 +163,7 @@ class AttemptSpan:
             number=self._record.attempts + 1,
             target=self._target.name,
             started=self._begun - self._record.started,
-            duration=self._now() - self._begun,
+            duration=self.elapsed,
             wait=self._turn.wait,
             why=self._turn.why,
             usage=response.usage if response else None,
