@@ -261,7 +261,7 @@ def test_closing_the_client_ends_a_call_on_a_used_connection_and_opens_no_other(
             await call
 
     with FaultServer([ANSWER, hang()]) as server:
-        run(work)
+        run(work, Timeouts(first_byte=5))
         assert server.connections == 1
 
 
