@@ -114,27 +114,27 @@ class Engine:
             LLMCallError: There is no answer; the error's trace tells what was tried.
         """
         plan, record = self._ordered(plan), self._record(plan)
+        scope = CallScope(plan.model, plan.request, stream=False)
         try:
             if self._call_hooks:
-                return await self._hooked_rounds(plan, record)
-            return await self._rounds(plan, record)
+                return await self._hooked_rounds(plan, record, scope)
+            return await self._rounds(plan, record, scope)
         except LLMCallError as error:
             self._add_trace(error, record)
             raise
 
-    async def _hooked_rounds(self, plan: Plan, record: CallRecord) -> Result[Any]:
-        scope = CallScope(plan.model, plan.request, stream=False)
+    async def _hooked_rounds(self, plan: Plan, record: CallRecord, scope: CallScope) -> Result[Any]:
         with entered(self._call_hooks, scope):
-            scope.result = result = await self._rounds(_hooked(plan, scope), record)
+            scope.result = result = await self._rounds(_hooked(plan, scope), record, scope)
         return result
 
-    async def _rounds(self, plan: Plan, record: CallRecord) -> Result[Any]:
-        response, judgement = await self._round(plan, record, plan.request)
+    async def _rounds(self, plan: Plan, record: CallRecord, scope: CallScope) -> Result[Any]:
+        response, judgement = await self._round(plan, record, scope, plan.request)
         while not judgement.ok and record.rounds < plan.rounds:
             before = fingerprint(judgement.verdicts)
             request = reask(plan.request, answer=response.text, verdicts=judgement.verdicts, chance=self._chance())
             try:
-                response, judgement = await self._round(plan, record, request)
+                response, judgement = await self._round(plan, record, scope, request)
             except PolicyError:
                 break  # the time or the money is used up: the rejected answer is what there is
             if fingerprint(judgement.verdicts) == before:
@@ -167,14 +167,16 @@ class Engine:
             target, seconds = plan.targets[turn.target], self._room(plan, record)
             async with AsyncExitStack() as stack:
                 span = stack.enter_context(AttemptSpan(record, target, turn, self._clock.now))
-                sent = AttemptScope(record.attempts + 1, target, _encode(plan, target, plan.request, stream=True))
-                stack.enter_context(entered(self._attempt_hooks, sent))
+                wire = _encode(plan, target, plan.request, stream=True)
+                sent = AttemptScope(record.attempts + 1, target, wire, call=scope, request=plan.request, turn=turn)
+                hooks = stack.enter_context(entered(self._attempt_hooks, sent))
                 first, events = await _within(seconds, plan, self._begin(plan, sent, record.deadline, stack))
-                span.heard()
+                sent.first_event = span.heard()
 
                 def finish(response: Response) -> Result[Any]:
                     sent.response = response = _noted(response, sent.wire)
                     span.answered(response)
+                    hooks.close()
                     scope.result = record.result(response, self._judge(plan, record, response), self._clock.now())
                     return scope.result
 
@@ -200,12 +202,14 @@ class Engine:
         now = self._clock.now()
         return CallRecord(plan.model, plan.budget, now, self._pricing, skipped=plan.skipped, observe=self._observe)
 
-    async def _round(self, plan: Plan, record: CallRecord, request: Request) -> tuple[Response, Judgement]:
+    async def _round(
+        self, plan: Plan, record: CallRecord, scope: CallScope, request: Request
+    ) -> tuple[Response, Judgement]:
         async def attempt(turn: Turn) -> Response:
             target, seconds = plan.targets[turn.target], self._room(plan, record)
             with AttemptSpan(record, target, turn, self._clock.now) as span:
                 wire = _encode(plan, target, request, stream=plan.stream or target.profile.stream_only)
-                sent = AttemptScope(record.attempts + 1, target, wire)
+                sent = AttemptScope(record.attempts + 1, target, wire, call=scope, request=request, turn=turn)
                 if self._attempt_hooks:
                     with entered(self._attempt_hooks, sent):
                         sent.response = response = await _within(seconds, plan, self._answer(plan, sent))

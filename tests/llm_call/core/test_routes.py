@@ -102,8 +102,9 @@ def test_a_request_of_a_name_is_described_by_its_first_target() -> None:
     ids=str,
 )
 def test_names_that_cannot_be_are_refused_with_the_way_that_leads_there(
-    aliases: dict[str, str], routes: dict[str, tuple[str, ...]], said: str
+    aliases: dict[str, str], routes: dict[str, tuple[str, ...]], said: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("llm_call.core.router.installed", lambda: False)
     with pytest.raises(ConfigError) as caught:
         router(routes, aliases=aliases)
     assert said in caught.value.message
@@ -184,7 +185,8 @@ def test_a_single_name_that_cannot_take_the_request_is_its_codecs_to_refuse() ->
     assert chosen(router().choose("limited/a", TOOLS)) == ["limited/a"]
 
 
-def test_an_unknown_model_in_a_list_is_an_error_and_not_left_out() -> None:
+def test_an_unknown_model_in_a_list_is_an_error_and_not_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("llm_call.core.router.installed", lambda: False)
     with pytest.raises(UnknownModelError):
         router().choose("openai/a", PLAIN, fallbacks=("opnai/b",))
 
