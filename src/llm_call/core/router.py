@@ -163,7 +163,9 @@ class Router:
         wanted = asked(request, key=key, strict=strict)
         gathering = Gathering(self._names, self._target_of, wanted.needs)
         first = gathering.named(model, api_key) if api_base is None else gathering.target(model, api_base, api_key)
-        found = pool(model, "priority", [(each, 1.0) for each in (first, *map(gathering.named, fallbacks))])
+        found = first
+        if fallbacks:
+            found = pool(model, "priority", [(each, 1.0) for each in (first, *map(gathering.named, fallbacks))])
         if found is None:
             raise gathering.error()
         return self._ordering.choice(found, wanted, gathering.skipped)
