@@ -89,6 +89,7 @@ class Router:
         self._by_name = {row.name: row for row in reversed(self.rows)}
         self._credentials = dict(credentials or {})
         self._matchers = [(_matcher(pattern), name) for pattern, name in _patterns(self.rows).items()]
+        # Remembered, so that planning a call costs little; a key in a target lives as long as the router does.
         self._row_of = lru_cache(_REMEMBERED)(self._find_row)
         self._target_of = lru_cache(_REMEMBERED)(
             lambda model, api_base, api_key: self.resolve(model, api_base=api_base, api_key=api_key)
@@ -178,7 +179,7 @@ class Router:
         self._ordering.observe(target, seconds, error, now)
 
     def resolve(self, model: str, *, api_base: str | None = None, api_key: str | None = None) -> Target:
-        """The target for `model`; with `api_base` that server, whoever's model it is, in the OpenAI dialect.
+        """The target for `model`, a model's own name; with `api_base` that server, whoever's model it is.
 
         A key from the environment goes only to its row's own host: with `api_base`, only `api_key` is sent.
 
@@ -288,7 +289,8 @@ class Router:
     def _unknown_provider(self, model: str) -> UnknownProviderError:
         prefix, slash, _ = model.partition("/")
         own = () if slash else near_names(model, self._names)
-        near = (*own, *(f"{name}/..." for name in near_names(prefix, self._by_name.keys() - {LITELLM.name})))
+        providers = near_names(prefix, [name for name in self._by_name if name != LITELLM.name])
+        near = (*own, *(f"{name}/..." for name in providers))
         return UnknownProviderError(
             f"no provider for {model!r}",
             did_you_mean=near,

@@ -74,8 +74,8 @@ def test_the_trace_is_a_timeline_on_standard_error(shell: Make) -> None:
 
 
 def test_the_trace_begins_with_what_was_not_tried(shell: Make) -> None:
-    done = shell(chat_reply("hello"))("ask", "hi", "-m", "openai/a", "--fallback", "xai/b", "--trace")
-    assert done.stderr.startswith("skipped xai/b: xai needs a key. Set XAI_API_KEY")
+    done = shell(chat_reply("hello"))("ask", "hi", "-m", "openai/a", "--fallback", "anthropic/b", "--trace")
+    assert done.stderr.startswith("skipped anthropic/b: anthropic needs a key. Set ANTHROPIC_API_KEY")
 
 
 def test_the_trace_is_told_where_no_answer_came_too(shell: Make) -> None:
