@@ -33,7 +33,7 @@ Check = str | Mapping[str, Any] | Validator
 class AskOptions(TypedDict, total=False):
     """What a call may say beside its prompt; everything may be left out.
 
-    `model` is provider/model. `system` is the system prompt. `schema` is a JSON Schema: the value is then JSON that
+    `model` is provider/model, an alias, a route or `auto`. `system` is the system prompt. `schema` is a JSON Schema: the value is then JSON that
     fits it. `validate` lists further checks: names, {"type": ..., "params": {...}}, or validators. `rounds` (3) is
     how often the model is asked in all when its answers are rejected. `timeout` (seconds) and `max_cost` (US dollars)
     span everything that the call causes. `retry` has the keys of `retry_config`. `fallback_models` are asked in turn

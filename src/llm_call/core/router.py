@@ -95,6 +95,7 @@ class Router:
         self.places = places or {}
         self._signers: dict[tuple[str, str | None], Signer] = {}
         self._matchers = [(_matcher(pattern), name) for pattern, name in _patterns(self.rows).items()]
+        # Remembered, so that planning a call costs little; a key in a target lives as long as the router does.
         self._row_of = lru_cache(_REMEMBERED)(self._find_row)
         self._target_of = lru_cache(_REMEMBERED)(
             lambda model, api_base, api_key: self.resolve(model, api_base=api_base, api_key=api_key)
@@ -169,7 +170,9 @@ class Router:
         wanted = asked(request, key=key, strict=strict)
         gathering = Gathering(self._names, self._target_of, wanted.needs)
         first = gathering.named(model, api_key) if api_base is None else gathering.target(model, api_base, api_key)
-        found = pool(model, "priority", [(each, 1.0) for each in (first, *map(gathering.named, fallbacks))])
+        found = first
+        if fallbacks:
+            found = pool(model, "priority", [(each, 1.0) for each in (first, *map(gathering.named, fallbacks))])
         if found is None:
             raise gathering.error()
         return self._ordering.choice(found, wanted, gathering.skipped)
@@ -182,7 +185,7 @@ class Router:
         self._ordering.observe(target, seconds, error, now)
 
     def resolve(self, model: str, *, api_base: str | None = None, api_key: str | None = None) -> Target:
-        """The target for `model`; with `api_base` that server, whoever's model it is, in the OpenAI dialect.
+        """The target for `model`, a model's own name; with `api_base` that server, whoever's model it is.
 
         A key from the environment goes only to its row's own host: with `api_base`, only `api_key` is sent.
 
@@ -319,7 +322,8 @@ class Router:
         if prefix.lower() == LITELLM.name and slash:
             return UnknownProviderError(f"{model!r} needs litellm, which is not installed", hint=GET_LITELLM)
         own = () if slash else near_names(model, self._names)
-        near = (*own, *(f"{name}/..." for name in near_names(prefix, self._by_name.keys() - {LITELLM.name})))
+        providers = near_names(prefix, [name for name in self._by_name if name != LITELLM.name])
+        near = (*own, *(f"{name}/..." for name in providers))
         hints = [f"Did you mean {' or '.join(near)}?"] if near else ["`llm-call models` lists what there is."]
         if slash:
             hints.append(f"For more providers: {GET_LITELLM}. Any OpenAI-compatible server works with api_base.")
