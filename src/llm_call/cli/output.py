@@ -9,7 +9,14 @@ from typing import Any, TypeVar
 
 import typer
 
-from llm_call.core.domain.errors import ConfigError, LLMCallError, OutputError, PolicyError, UnsupportedError
+from llm_call.core.domain.errors import (
+    ConfigError,
+    LLMCallError,
+    NoEligibleTargetError,
+    OutputError,
+    PolicyError,
+    UnsupportedError,
+)
 from llm_call.core.domain.response import Usage
 from llm_call.core.domain.result import Result
 from llm_call.core.domain.trace import Attempt, Trace
@@ -25,7 +32,7 @@ def exit_code(error: LLMCallError) -> int:
     match error:
         case OutputError():
             return REJECTED
-        case ConfigError() | UnsupportedError():
+        case ConfigError() | UnsupportedError() | NoEligibleTargetError():
             return USAGE
         case PolicyError():
             return BUDGET
@@ -111,7 +118,9 @@ def tell_result(result: Result[Any]) -> None:
 
 
 def tell_trace(trace: Trace) -> None:
-    """The timeline: each round, its attempts and verdicts."""
+    """The timeline: what was not tried, then each round, its attempts and verdicts."""
+    for skipped in trace.skipped:
+        say(f"skipped {skipped.target}: {skipped.why}")
     for each in trace.rounds:
         say(f"round {each.number}: {each.rung}")
         for attempt in each.attempts:
