@@ -68,9 +68,9 @@ class Router:
     `rows` are the user's own providers, tried before the built-in ones; one that bears the name of a built-in row
     stands in its place. `credentials` maps the rows' environment names, or their own names, to keys; a key is looked up
     when it is needed, and not before. `places` maps the variables of places (`core.providers.places`) to their values.
-    `proxy_url` is where the Claude proxy listens; where it differs from the default, `max/*` requests are sent there,
-    otherwise they are answered in process. `aliases` are other names of models, `routes` names of several targets; both
-    may lead to each other. `prices` is asked where a route compares by cost.
+    `proxy_url` is where the Claude proxy listens; where it differs from the default, `max/*` requests
+    are sent there, otherwise they are answered in process. `aliases` are other names of models, `routes` names of
+    several targets; both may lead to each other. `prices` is asked where a route compares by cost.
 
     Raises:
         ConfigError: An alias or a route has a name that is a provider's, goes in a circle, or leads to no model.
@@ -232,7 +232,8 @@ class Router:
         if name is not None:
             return self._credentials[name]
         if row.credential_env and not row.signing:
-            hint = f"Set {' or '.join(row.credential_env)}, or pass api_key.{self._elsewhere(row)}"
+            names = " or ".join(row.credential_env)
+            hint = f"Set {names}, or pass api_key.{self._elsewhere(row)}"
             raise MissingCredentialError(f"{row.name} needs a key", hint=hint)
         return None
 

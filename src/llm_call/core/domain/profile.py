@@ -40,12 +40,13 @@ class Profile(Struct, frozen=True, kw_only=True):
     short list of the fields, or the whole schema. `unenforced_keywords` are the JSON Schema keywords that the
     provider's native mode does not enforce: they are left out there and checked on the answer; `string_limit` bounds, in
     characters, the strings that the schema leaves without a bound. `media` are the media types that it sees (`image/*`).
-    `context_tokens` is the most that it reads, `output_tokens` the most that it writes, `tools` whether it can call any.
-    `reasoning` says whether it thinks before it answers. `refuses` are the fields of `Settings` that it never takes,
-    `reasoning_refuses` those that it does not take while it thinks, which it does with `default_effort` unless the
-    request sets another. `dialect` is the one that it speaks, where that is not its provider's.
-    `output_limit_field` is what the chat dialect calls the limit on output tokens here: OpenAI's newer models take only
-    the longer word, most compatible servers only the shorter.
+    `context_tokens` is the most that it reads, `output_tokens` the most that it writes. `output_limit_field` is what
+    the chat dialect calls the limit on output tokens here: OpenAI's newer models take only the longer word, most
+    compatible servers only the shorter.
+    `tools` and `reasoning` say whether it calls tools and thinks before it answers. `refuses` are the fields of
+    `Settings` that it never takes, `reasoning_refuses` those that it does not take while it thinks, which it does with
+    `default_effort` unless the request sets another. `dialect` is the one that it alone speaks, where that is not its
+    provider's.
     """
 
     output_mode: OutputMode = "native"
