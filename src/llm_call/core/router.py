@@ -49,13 +49,13 @@ AUTO = "auto"
 # Rows beside a model's home that serve its family, under names of their own. Where only one of them has its key, the
 # error about the missing one says so; choosing it would be a guess.
 ALSO_SERVED: Mapping[str, tuple[str, ...]] = {
-    "openai": ("azure", "openrouter", "github"),
-    "anthropic": ("bedrock", "vertex", "openrouter"),
+    "openai": ("azure", "openrouter"),
+    "anthropic": ("bedrock", "openrouter"),
     "gemini": ("vertex", "openrouter"),
-    "mistral": ("openrouter", "bedrock", "github"),
+    "mistral": ("openrouter", "bedrock"),
     "deepseek": ("openrouter", "together", "fireworks", "sambanova"),
     "xai": ("openrouter",),
-    "cohere": ("bedrock", "openrouter", "github"),
+    "cohere": ("openrouter",),
     "perplexity": ("openrouter",),
     "moonshot": ("openrouter", "groq", "together"),
     "qwen": ("openrouter", "together", "fireworks"),
