@@ -52,6 +52,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     file: Path
     credentials: Mapping[str, str]
     cache: Path
+    state: Path
 
     def __repr__(self) -> str:
         return f"Settings(config={self.config!r}, credentials=<hidden>)"
@@ -77,6 +78,7 @@ def load(environment: Mapping[str, str] | None = None) -> Settings:
         file=file,
         credentials={name: environment[name] for name in names if environment.get(name)},
         cache=_folder(environment, "XDG_CACHE_HOME", ".cache"),
+        state=_folder(environment, "XDG_STATE_HOME", ".local/state"),
     )
 
 

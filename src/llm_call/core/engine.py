@@ -23,6 +23,7 @@ from typing import Any, TypeVar
 from msgspec import Struct
 from msgspec.structs import replace
 
+from llm_call.core.cache import Caching, CacheSlot, slot_of
 from llm_call.core.domain.bill import Pricing, known_price
 from llm_call.core.domain.errors import (
     AttemptTimeoutError,
@@ -73,6 +74,7 @@ class Plan(Struct, frozen=True, kw_only=True):
     timeouts: Timeouts = Timeouts()
     strict: bool = False
     stream: bool = False
+    caching: Caching | None = None
 
     @property
     def checks(self) -> tuple[str, ...]:
@@ -115,7 +117,10 @@ class Engine:
         record = self._record(plan)
         scope = CallScope(plan.model, plan.request, stream=False)
         with self._traced(record), _entered(self._call_hooks, scope):
-            scope.result = await self._rounds(_hooked(plan, scope), record)
+            plan = _hooked(plan, scope)
+            slot = _slot(plan)
+            hit = await self._hit(plan, record, slot)
+            scope.result = hit or await _kept(slot, await self._rounds(plan, record))
             return scope.result
 
     async def _rounds(self, plan: Plan, record: CallRecord) -> Result[Any]:
@@ -144,11 +149,19 @@ class Engine:
         record = self._record(plan)
         scope = CallScope(plan.model, plan.request, stream=True)
         with self._traced(record), _entered(self._call_hooks, scope):
-            async with self._live(_hooked(plan, scope), record, scope) as live:
+            plan = _hooked(plan, scope)
+            slot = _slot(plan)
+            scope.result = hit = await self._hit(plan, record, slot)
+            if hit is not None:
+                yield LiveAnswer.of(hit)
+                return
+            async with self._live(plan, record, scope, slot) as live:
                 yield live
 
     @asynccontextmanager
-    async def _live(self, plan: Plan, record: CallRecord, scope: CallScope) -> AsyncIterator[LiveAnswer]:
+    async def _live(
+        self, plan: Plan, record: CallRecord, scope: CallScope, slot: CacheSlot | None
+    ) -> AsyncIterator[LiveAnswer]:
         async def attempt(turn: Turn) -> tuple[AsyncExitStack, LiveAnswer]:
             target, seconds = plan.targets[turn.target], self._room(plan, record)
             async with AsyncExitStack() as stack:
@@ -161,10 +174,11 @@ class Engine:
                     await stack.enter_async_context(aclosing(events))
                     first = await anext(events)
 
-                def finish(response: Response) -> Result[Any]:
+                async def finish(response: Response) -> Result[Any]:
                     sent.response = response = _noted(response, sent.wire)
                     span.answered(response)
-                    scope.result = record.result(response, self._judge(plan, record, response), self._clock.now())
+                    judgement = self._judge(plan, record, response)
+                    scope.result = await _kept(slot, record.result(response, judgement, self._clock.now()))
                     return scope.result
 
                 return stack.pop_all(), LiveAnswer(first, events, finish)
@@ -205,13 +219,18 @@ class Engine:
             raise
 
     def _judge(self, plan: Plan, record: CallRecord, response: Response) -> Judgement:
-        output = plan.request.output
-        schema = output.schema if output else None
-        answer = Answer(response.text, schema=schema, finish_reason=response.finish_reason.unified)
-        context = Context(request=plan.request, round=record.rounds + 1)
-        judgement = judge(answer, output=output, validators=plan.validators, context=context)
+        judgement = _judged(plan, record, response)
         record.end_round("reask" if record.rounds else "ask", response, judgement)
         return judgement
+
+    async def _hit(self, plan: Plan, record: CallRecord, slot: CacheSlot | None) -> Result[Any] | None:
+        """What the cache holds for this call, if the checks accept it as they are now."""
+        response = None if slot is None else await slot.read()
+        judgement = None if response is None else _judged(plan, record, response)
+        if response is None or judgement is None or not judgement.ok:
+            return None
+        record.end_round("cache", response, judgement)
+        return record.result(response, judgement, self._clock.now())
 
     @contextmanager
     def _traced(self, record: CallRecord) -> Iterator[None]:
@@ -273,6 +292,24 @@ def _entered(hooks: Sequence[Callable[[S], AbstractContextManager[None]]], scope
 def _hooked(plan: Plan, scope: CallScope) -> Plan:
     """`plan` with the request that the hooks made of its own."""
     return plan if scope.request is plan.request else replace(plan, request=scope.request)
+
+
+def _slot(plan: Plan) -> CacheSlot | None:
+    return slot_of(
+        plan.caching, request=plan.request, targets=plan.targets, validators=plan.validators, strict=plan.strict
+    )
+
+
+async def _kept(slot: CacheSlot | None, result: Result[Any]) -> Result[Any]:
+    return result if slot is None else await slot.keep(result)
+
+
+def _judged(plan: Plan, record: CallRecord, response: Response) -> Judgement:
+    output = plan.request.output
+    schema = output.schema if output else None
+    answer = Answer(response.text, schema=schema, finish_reason=response.finish_reason.unified)
+    context = Context(request=plan.request, round=record.rounds + 1)
+    return judge(answer, output=output, validators=plan.validators, context=context)
 
 
 @asynccontextmanager

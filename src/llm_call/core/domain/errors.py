@@ -24,6 +24,7 @@ LLMCallError                     every error: `hint` says what to do, `retryable
 │ ├ CircuitOpenError, BudgetExceededError, DeadlineExceededError
 │ └ NoEligibleTargetError
 ├ ValidatorError                 a validator could not decide: its fault, not the answer's
+├ ConversationChangedError       the conversation was continued elsewhere meanwhile
 ├ OutputError                    the answer is still rejected after the last round: `result`
 └ AllTargetsFailedError          one line an attempt
 """
@@ -204,6 +205,12 @@ class NoEligibleTargetError(PolicyError):
 
 class ValidatorError(LLMCallError):
     """A validator could not decide: its own fault, not the answer's."""
+
+
+class ConversationChangedError(LLMCallError):
+    """The conversation was continued elsewhere meanwhile. `result` is the answer that was not kept, if there is one."""
+
+    result: Any = None
 
 
 class OutputError(LLMCallError):
