@@ -15,7 +15,7 @@ from contextlib import asynccontextmanager, suppress
 from typing import Any, Unpack
 
 from llm_call.core.client import AskOptions, Client, run_sync
-from llm_call.core.domain.errors import ConfigError, ConversationChangedError
+from llm_call.core.domain.errors import ConfigError, ConversationError, LLMCallError
 from llm_call.core.domain.messages import Message, message
 from llm_call.core.domain.result import Result
 from llm_call.core.live import LiveAnswer
@@ -69,7 +69,7 @@ class Conversation:
 
         Raises:
             ConfigError: An argument is wrong, or an answer is under way; nothing was sent.
-            ConversationChangedError: The conversation was continued elsewhere meanwhile.
+            ConversationError: The conversation was continued elsewhere meanwhile, or the answer could not be kept.
             LLMCallError: There is no answer; the error's trace tells what was tried.
         """
         async with self._exchange(prompt) as exchange:
@@ -88,7 +88,7 @@ class Conversation:
 
         Raises:
             ConfigError: An argument is wrong, or an answer is under way; nothing was sent.
-            ConversationChangedError: The conversation was continued elsewhere meanwhile.
+            ConversationError: The conversation was continued elsewhere meanwhile, or the answer could not be kept.
             LLMCallError: There is no answer; the error's trace tells what was tried.
         """
         async with self._exchange(prompt) as exchange:
@@ -100,7 +100,7 @@ class Conversation:
         """Forget the last exchange and return what was said in it, the answer left out; nothing where there is none.
 
         Raises:
-            ConversationChangedError: The conversation was continued elsewhere.
+            ConversationError: The conversation was continued elsewhere.
         """
         if not self._exchanges:
             return ()
@@ -147,9 +147,8 @@ class Conversation:
             await asyncio.to_thread(
                 self._store.append, self.id, kept, after=self.turns, model=model, system=self.system
             )
-        except ConversationChangedError as error:
-            error.result = result
-            raise
+        except LLMCallError as error:
+            raise ConversationError(error.message, result=result, hint=error.hint) from error
         self._exchanges += (kept,)
         self.model = model
         self.draft = ()

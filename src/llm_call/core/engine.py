@@ -23,7 +23,7 @@ from typing import Any, TypeVar
 from msgspec import Struct
 from msgspec.structs import replace
 
-from llm_call.core.cache import Caching, CacheSlot, slot_of
+from llm_call.core.cache import CacheSlot, Caching, slot_of
 from llm_call.core.domain.bill import Pricing, known_price
 from llm_call.core.domain.errors import (
     AttemptTimeoutError,

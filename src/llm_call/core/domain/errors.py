@@ -24,7 +24,7 @@ LLMCallError                     every error: `hint` says what to do, `retryable
 │ ├ CircuitOpenError, BudgetExceededError, DeadlineExceededError
 │ └ NoEligibleTargetError
 ├ ValidatorError                 a validator could not decide: its fault, not the answer's
-├ ConversationChangedError       the conversation was continued elsewhere meanwhile
+├ ConversationError              what was said could not be kept: `result` is the answer
 ├ OutputError                    the answer is still rejected after the last round: `result`
 └ AllTargetsFailedError          one line an attempt
 """
@@ -207,10 +207,15 @@ class ValidatorError(LLMCallError):
     """A validator could not decide: its own fault, not the answer's."""
 
 
-class ConversationChangedError(LLMCallError):
-    """The conversation was continued elsewhere meanwhile. `result` is the answer that was not kept, if there is one."""
+class ConversationError(LLMCallError):
+    """The conversation was continued elsewhere meanwhile, or its file cannot be written.
 
-    result: Any = None
+    `result` is the answer that could not be kept; `None` when nothing was asked.
+    """
+
+    def __init__(self, message: str, *, result: Any = None, hint: str = "") -> None:
+        super().__init__(message, hint=hint, trace=result.trace if result else None)
+        self.result = result
 
 
 class OutputError(LLMCallError):

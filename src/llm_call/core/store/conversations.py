@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from llm_call.core.domain.errors import ConfigError, ConversationChangedError
+from llm_call.core.domain.errors import ConfigError, ConversationError
 from llm_call.core.domain.keys import near_names
 from llm_call.core.domain.messages import Message
 from llm_call.core.store.database import Database
@@ -97,7 +97,7 @@ class ConversationStore:
         """See that the conversation has `after` exchanges.
 
         Raises:
-            ConversationChangedError: It has more or fewer.
+            ConversationError: It has more or fewer.
         """
         with self._database.reading() as connection:
             if connection is not None:
@@ -107,7 +107,7 @@ class ConversationStore:
         """Keep an exchange with `model` that follows `after` earlier ones.
 
         Raises:
-            ConversationChangedError: There are more or fewer by now; nothing was kept.
+            ConversationError: There are more or fewer by now; nothing was kept.
         """
         with self._database.writing() as connection:
             self._put(connection, identity, messages, system=system)
@@ -128,7 +128,7 @@ class ConversationStore:
         """Forget the last exchange, which follows `after` earlier ones.
 
         Raises:
-            ConversationChangedError: It is not the last one any more.
+            ConversationError: It is not the last one any more.
         """
         with self._database.writing() as connection:
             _expect(connection, identity, after + 1)
@@ -160,7 +160,7 @@ def _expect(connection: Any, identity: str, count: int) -> None:
     query = "SELECT count(*) FROM exchange WHERE conversation = ?"
     (found,) = connection.execute(query, (identity,)).fetchone()
     if found != count:
-        raise ConversationChangedError(
+        raise ConversationError(
             f"conversation {identity} was continued elsewhere: it has {found} exchanges, not {count}",
             hint="Open it again, and ask again.",
         )
@@ -174,5 +174,5 @@ def _decoded(body: bytes | str) -> Messages:
 
 
 def _title(messages: Messages) -> str:
-    words = " ".join(" ".join(message.text for message in messages).split())
+    words = " ".join(word for each in messages if each.role == "user" for word in each.text.split())
     return words if len(words) <= _TITLE else f"{words[: _TITLE - 3]}..."
