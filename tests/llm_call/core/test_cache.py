@@ -10,17 +10,19 @@ from llm_call.core.client import Client
 from llm_call.core.domain.messages import Text
 from llm_call.core.domain.response import Response
 from llm_call.core.domain.result import Result
+from llm_call.core.domain.verdict import Problem, Verdict, accepted, rejected
 from llm_call.core.router import Router
 from llm_call.core.store.responses import SQLiteCache
 from llm_call.core.validation.base import Answer, Context
-from llm_call.core.domain.verdict import Problem, Verdict, accepted, rejected
 from llm_call.testing.clock import FakeClock
 from llm_call.testing.scripted import ScriptedTransport, Step, chat_reply, error_reply, stream_reply
 
 HELLO = Response(model="m", parts=(Text(text="hello"),))
 
 
-def client(*steps: Step, cache: ResponseCache | None = None, key: str = "sk-secret") -> tuple[Client, ScriptedTransport]:
+def client(
+    *steps: Step, cache: ResponseCache | None = None, key: str = "sk-secret"
+) -> tuple[Client, ScriptedTransport]:
     transport = ScriptedTransport(*steps)
     router = Router(credentials={"OPENAI_API_KEY": key})
     return Client(router=router, transports={"http": lambda: transport}, cache=cache), transport
@@ -92,7 +94,8 @@ def test_without_a_cache_key_every_call_asks() -> None:
 def test_another_question_is_asked(other: dict[str, Any]) -> None:
     ours, _ = client(chat_reply("one"), chat_reply("two"))
     first = ask(ours, model="openai/gpt-4o")
-    assert (first.value, ask(ours, **{"model": "openai/gpt-4o", **other}).value) == ("one", "two")
+    changed: dict[str, Any] = {"model": "openai/gpt-4o", **other}
+    assert (first.value, ask(ours, **changed).value) == ("one", "two")
 
 
 def test_another_credential_finds_the_same_answer() -> None:
@@ -108,7 +111,7 @@ def test_force_refresh_asks_anew_and_keeps_the_new_answer() -> None:
 
 def test_a_rejected_answer_is_not_kept() -> None:
     ours, _ = client(chat_reply("no"), chat_reply("yes"))
-    check = {"validate": [{"type": "contains", "params": {"text": "yes"}}], "rounds": 1}
+    check: dict[str, Any] = {"validate": [{"type": "contains", "params": {"text": "yes"}}], "rounds": 1}
     assert [ask(ours, **check).ok, ask(ours, **check).ok, ask(ours, **check).rung] == [False, True, "cache"]
 
 

@@ -133,9 +133,13 @@ def test_a_file_that_is_not_ours_is_a_clear_error_and_left_as_it_is(
     add(store(tmp_path), "a", after=0)
     spoil(path)
     before = path.read_bytes()
-    for use in (lambda: store(tmp_path).load("a"), lambda: add(store(tmp_path), "a", after=1)):
+    uses: list[Callable[[ConversationStore], object]] = [
+        lambda ours: ours.load("a"),
+        lambda ours: add(ours, "a", after=1),
+    ]
+    for use in uses:
         with pytest.raises(ConfigError) as caught:
-            use()
+            use(store(tmp_path))
         assert str(path) in str(caught.value)
         assert caught.value.hint
     assert path.read_bytes() == before
