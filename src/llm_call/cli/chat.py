@@ -95,7 +95,11 @@ class Session:
             say("what was said last got no answer: /retry asks it again")
 
     def _line(self) -> None:
-        line = _read_line("> ")
+        try:
+            line = _read_line("> ")
+        except KeyboardInterrupt:  # as a shell does: the line is dropped
+            say("")
+            return
         if line.startswith(_QUOTES):
             self._turn(_read_text(line.removeprefix(_QUOTES)))
         elif line.startswith("/"):

@@ -170,7 +170,9 @@ def test_at_a_terminal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
             terminal.expect("again\r\n")
             terminal.send("third\n")
             assert "Traceback" not in terminal.expect("error: .*wrong")
-            terminal.send("\x03")  # at the prompt it only drops the line
+            terminal.expect("> ")
+            terminal.send("dropped\x03")
+            terminal.expect("\n> ")
             terminal.send("/sytem\n")
             terminal.expect("no command /sytem. Did you mean /system")
             terminal.send("/model nonsense/x\n")

@@ -7,6 +7,7 @@ reply only those of `_HEADERS`; secrets are hidden in paths, headers and bodies 
 """
 
 import os
+import re
 import threading
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
@@ -32,6 +33,8 @@ Mode = Literal["record", "replay", "auto", "require"]
 
 FORMAT = 1
 _HEADERS = ("content-type", "date", "request-id", "retry-after", "retry-after-ms", "x-request-id", "x-should-retry")
+# The tags around a rejected answer carry a random number (`core.validation.reask`): no two calls would be equal.
+_NONCE = re.compile(rb"(</?answer-)[0-9a-f]{8}(?=>)")
 _ANEW = "Record it anew: remove the file, or use the mode record."
 
 
@@ -220,6 +223,7 @@ def _key(asked: Asked) -> bytes:
 
 
 def _body(body: bytes) -> Any:
+    body = _NONCE.sub(rb"\g<1>00000000", body)
     try:
         return msgspec.json.decode(body)
     except msgspec.MsgspecError:

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from llm_call.core.client import Client
 from llm_call.core.domain.errors import ConfigError, ConnectionFailedError
 from llm_call.core.domain.messages import message
+from llm_call.core.domain.result import Result
 from llm_call.core.router import Router
 from llm_call.core.transport.base import Endpoint, Reply, Timeouts, Transport
 from llm_call.core.transport.cassette import Cassette, Mode
@@ -137,6 +138,20 @@ def test_an_error_that_the_peer_answered_is_replayed_and_retried(tmp_path: Path)
     texts(path, "record", [error_reply(503, headers={"retry-after": "0"}), chat_reply("one")], "a")
     answers, sent = texts(path, "require", [chat_reply("never")], "a")
     assert (answers, sent) == (["one"], 0)
+
+
+def rejected_once(path: Path, mode: Mode) -> Result[Any]:
+    transport = ScriptedTransport(chat_reply("no"), chat_reply("yes"))
+    router = Router(credentials={"OPENAI_API_KEY": "sk-secret"})
+    ours = Client(router=router, transports={"http": lambda: transport})
+    with cassette(path, mode, client=ours):
+        return ours.ask_sync("hi", validate=[{"type": "contains", "params": {"text": "yes"}}])
+
+
+def test_an_answer_that_was_rejected_and_asked_for_again_is_replayed(tmp_path: Path) -> None:
+    for mode in ("record", "require"):
+        result = rejected_once(tmp_path / "c.jsonl", mode)
+        assert (result.value, len(result.trace.rounds)) == ("yes", 2)
 
 
 def test_what_failed_on_its_way_is_not_recorded(tmp_path: Path) -> None:
