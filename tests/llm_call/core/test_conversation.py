@@ -153,18 +153,20 @@ def test_a_question_is_not_sent_where_the_conversation_was_continued_elsewhere(t
 
 
 def test_an_answer_that_comes_too_late_is_handed_over_and_not_kept(tmp_path: Path) -> None:
-    room = Room(tmp_path, chat_reply("one"))
+    room = Room(tmp_path, chat_reply("zero"), stream_reply(["one"]), chat_reply("two"))
     first = room.open()
     first.ask_sync("first")
     second = room.open(first.id)
 
-    async def both() -> BaseException:
-        results = await asyncio.gather(first.ask("a"), second.ask("b"), return_exceptions=True)
-        (error,) = [each for each in results if isinstance(each, BaseException)]
-        return error
+    async def overtaken() -> None:
+        async with second.ask_stream("b") as answer:
+            await first.ask("a")
+            async for _ in answer:
+                pass
 
-    error = asyncio.run(both())
-    assert isinstance(error, ConversationError)
+    with pytest.raises(ConversationError, match="continued elsewhere") as caught:
+        asyncio.run(overtaken())
+    error = caught.value
     assert error.result.value == "one"
     assert error.trace is error.result.trace
     assert room.open(first.id).turns == 2
