@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 from msgspec import Struct
 from msgspec.structs import replace
 
+from llm_call.core.cache import CacheSlot, Caching, slot_of
 from llm_call.core.domain.bill import Pricing, known_price
 from llm_call.core.domain.errors import (
     AttemptTimeoutError,
@@ -71,6 +72,7 @@ class Plan(Struct, frozen=True, kw_only=True):
     timeouts: Timeouts = Timeouts()
     strict: bool = False
     stream: bool = False
+    caching: Caching | None = None
 
     @property
     def checks(self) -> tuple[str, ...]:
@@ -116,16 +118,22 @@ class Engine:
         plan, record = self._ordered(plan), self._record(plan)
         scope = CallScope(plan.model, plan.request, stream=False)
         try:
-            if self._call_hooks:
-                return await self._hooked_rounds(plan, record, scope)
+            if self._call_hooks or plan.caching:
+                return await self._surrounded(plan, record, scope)
             return await self._rounds(plan, record, scope)
         except LLMCallError as error:
             self._add_trace(error, record)
             raise
 
-    async def _hooked_rounds(self, plan: Plan, record: CallRecord, scope: CallScope) -> Result[Any]:
+    async def _surrounded(self, plan: Plan, record: CallRecord, scope: CallScope) -> Result[Any]:
+        """The rounds, inside the hooks and behind the cache."""
         with entered(self._call_hooks, scope):
-            scope.result = result = await self._rounds(_hooked(plan, scope), record, scope)
+            plan = _hooked(plan, scope)
+            slot = _slot(plan)
+            result = await self._hit(plan, record, slot)
+            if result is None:
+                result = await _kept(slot, await self._rounds(plan, record, scope))
+            scope.result = result
         return result
 
     async def _rounds(self, plan: Plan, record: CallRecord, scope: CallScope) -> Result[Any]:
@@ -155,14 +163,22 @@ class Engine:
         scope = CallScope(plan.model, plan.request, stream=True)
         try:
             with entered(self._call_hooks, scope):
-                async with self._live(_hooked(plan, scope), record, scope) as live:
+                plan = _hooked(plan, scope)
+                slot = _slot(plan)
+                scope.result = hit = await self._hit(plan, record, slot)
+                if hit is not None:
+                    yield LiveAnswer.of(hit)
+                    return
+                async with self._live(plan, record, scope, slot) as live:
                     yield live
         except LLMCallError as error:
             self._add_trace(error, record)
             raise
 
     @asynccontextmanager
-    async def _live(self, plan: Plan, record: CallRecord, scope: CallScope) -> AsyncIterator[LiveAnswer]:
+    async def _live(
+        self, plan: Plan, record: CallRecord, scope: CallScope, slot: CacheSlot | None
+    ) -> AsyncIterator[LiveAnswer]:
         async def attempt(turn: Turn) -> tuple[AsyncExitStack, LiveAnswer]:
             target, seconds = plan.targets[turn.target], self._room(plan, record)
             async with AsyncExitStack() as stack:
@@ -173,11 +189,12 @@ class Engine:
                 first, events = await _within(seconds, plan, self._begin(plan, sent, record.deadline, stack))
                 sent.first_event = span.heard()
 
-                def finish(response: Response) -> Result[Any]:
+                async def finish(response: Response) -> Result[Any]:
                     sent.response = response = _noted(response, sent.wire)
                     span.answered(response)
                     hooks.close()
-                    scope.result = record.result(response, self._judge(plan, record, response), self._clock.now())
+                    judgement = self._judge(plan, record, response)
+                    scope.result = await _kept(slot, record.result(response, judgement, self._clock.now()))
                     return scope.result
 
                 return stack.pop_all(), LiveAnswer(first, events, finish)
@@ -242,6 +259,15 @@ class Engine:
         record.end_round("reask" if record.rounds else "ask", response, judgement)
         return judgement
 
+    async def _hit(self, plan: Plan, record: CallRecord, slot: CacheSlot | None) -> Result[Any] | None:
+        """What the cache holds for this call, if the checks accept it as they are now."""
+        response = None if slot is None else await slot.read()
+        judgement = None if response is None else _judged(plan, 1, response)
+        if response is None or judgement is None or not judgement.ok:
+            return None
+        record.end_round("cache", response, judgement)
+        return record.result(response, judgement, self._clock.now())
+
     def _add_trace(self, error: LLMCallError, record: CallRecord) -> None:
         """Every error that leaves the engine tells what was tried."""
         error.trace = error.trace or record.trace(self._clock.now())
@@ -284,6 +310,16 @@ class Engine:
 def _hooked(plan: Plan, scope: CallScope) -> Plan:
     """`plan` with the request that the hooks made of its own."""
     return plan if scope.request is plan.request else replace(plan, request=scope.request)
+
+
+def _slot(plan: Plan) -> CacheSlot | None:
+    return slot_of(
+        plan.caching, request=plan.request, targets=plan.targets, validators=plan.validators, strict=plan.strict
+    )
+
+
+async def _kept(slot: CacheSlot | None, result: Result[Any]) -> Result[Any]:
+    return result if slot is None else await slot.keep(result)
 
 
 def _judged(plan: Plan, number: int, response: Response) -> Judgement:
