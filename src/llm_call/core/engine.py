@@ -9,7 +9,6 @@ import asyncio
 import random
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing, asynccontextmanager
-from fnmatch import fnmatchcase
 from typing import Any, TypeVar
 
 from msgspec import Struct
@@ -23,18 +22,16 @@ from llm_call.core.domain.errors import (
     DeadlineExceededError,
     LLMCallError,
     PolicyError,
-    UnsupportedError,
 )
-from llm_call.core.domain.events import Event, Folding, ResponseEnd
-from llm_call.core.domain.messages import Media
+from llm_call.core.domain.events import Event
 from llm_call.core.domain.request import Request
 from llm_call.core.domain.response import Response
 from llm_call.core.domain.result import Result
 from llm_call.core.domain.trace import Skipped
+from llm_call.core.exchange import encode, noted, streamed, whole
 from llm_call.core.hooks import AttemptHook, AttemptScope, CallHook, CallScope, entered
 from llm_call.core.live import LiveAnswer
 from llm_call.core.policy.budget import Budget
-from llm_call.core.policy.fitting import fitted
 from llm_call.core.policy.retry import RetryPolicy
 from llm_call.core.providers.registry import Target, TransportName
 from llm_call.core.record import AttemptSpan, CallRecord, Observer
@@ -42,11 +39,9 @@ from llm_call.core.retry import Chance, Turn, run_attempts
 from llm_call.core.routes import Order
 from llm_call.core.transport.base import Clock, Reply, SystemClock, Timeouts, Transport
 from llm_call.core.transport.deadline import within
-from llm_call.core.validation.asking import with_instruction
 from llm_call.core.validation.base import Answer, Context, Validator
 from llm_call.core.validation.judging import Judgement, judge
 from llm_call.core.validation.reask import fingerprint, reask
-from llm_call.core.wire.base import WireRequest
 
 T = TypeVar("T")
 
@@ -183,14 +178,14 @@ class Engine:
             target, seconds = plan.targets[turn.target], self._room(plan, record)
             async with AsyncExitStack() as stack:
                 span = stack.enter_context(AttemptSpan(record, target, turn, self._clock.now))
-                wire = _encode(plan, target, plan.request, stream=True)
+                wire = encode(target, plan.request, stream=True, strict=plan.strict)
                 sent = AttemptScope(record.attempts + 1, target, wire, call=scope, request=plan.request, turn=turn)
                 hooks = stack.enter_context(entered(self._attempt_hooks, sent))
                 first, events = await _within(seconds, plan, self._begin(plan, sent, record.deadline, stack))
                 sent.first_event = span.heard()
 
                 async def finish(response: Response) -> Result[Any]:
-                    sent.response = response = _noted(response, sent.wire)
+                    sent.response = response = noted(response, sent.wire)
                     span.answered(response)
                     hooks.close()
                     judgement = self._judge(plan, record, response)
@@ -208,7 +203,7 @@ class Engine:
     ) -> tuple[Event, AsyncIterator[Event]]:
         """The first event of a stream, and the others; `stack` closes it."""
         reply = await stack.enter_async_context(await self._open(plan, sent))
-        events = self._timed(_events(sent.target, reply), deadline)
+        events = self._timed(streamed(sent.target, reply), deadline)
         await stack.enter_async_context(aclosing(events))
         return await anext(events), events
 
@@ -225,7 +220,7 @@ class Engine:
         async def attempt(turn: Turn) -> Response:
             target, seconds = plan.targets[turn.target], self._room(plan, record)
             with AttemptSpan(record, target, turn, self._clock.now) as span:
-                wire = _encode(plan, target, request, stream=plan.stream or target.profile.stream_only)
+                wire = encode(target, request, stream=plan.stream or target.profile.stream_only, strict=plan.strict)
                 sent = AttemptScope(record.attempts + 1, target, wire, call=scope, request=request, turn=turn)
                 if self._attempt_hooks:
                     with entered(self._attempt_hooks, sent):
@@ -240,7 +235,7 @@ class Engine:
 
     async def _answer(self, plan: Plan, sent: AttemptScope) -> Response:
         async with await self._open(plan, sent) as reply:
-            return _noted(await _whole(sent.target, sent.wire, reply), sent.wire)
+            return await whole(sent.target, sent.wire, reply)
 
     async def _attempts(self, plan: Plan, record: CallRecord, attempt: Callable[[Turn], Awaitable[T]]) -> T:
         record.begin_round()
@@ -340,67 +335,6 @@ async def _within(seconds: float, plan: Plan, work: Coroutine[Any, Any, T]) -> T
         if seconds < plan.timeouts.total:
             raise _too_late(plan) from error
         raise AttemptTimeoutError(f"no whole answer within {seconds:g} s") from error
-
-
-def _encode(plan: Plan, target: Target, request: Request, *, stream: bool) -> WireRequest:
-    _refuse_unseen(target, request)
-    request, refused = fitted(request, target.profile)
-    shaped = with_instruction(replace(request, model=target.model), target.profile)
-    wire = target.codec.encode_request(shaped, stream=stream, profile=target.profile)
-    if refused:
-        wire = replace(wire, notices=refused + wire.notices)
-    lost = [notice for notice in wire.notices if notice.fate == "dropped"] if plan.strict else []
-    if lost:
-        raise UnsupportedError(
-            f"{target.name}: {lost[0].field}: {lost[0].message}", hint="Leave it out, or not strict."
-        )
-    return wire
-
-
-def _refuse_unseen(target: Target, request: Request) -> None:
-    if request.tools and target.profile.tools is False:
-        raise UnsupportedError(f"{target.name} takes no tools", hint="Choose a model that does.")
-    seen = target.profile.media
-    if seen is None:
-        return
-    media = [part for message in request.messages for part in message.parts if isinstance(part, Media)]
-    for part in media:
-        if not any(fnmatchcase(part.media_type, pattern) for pattern in seen):
-            raise UnsupportedError(f"{target.name} takes no {part.media_type}", hint="Choose a model that does.")
-
-
-async def _whole(target: Target, wire: WireRequest, reply: Reply) -> Response:
-    if not _is_success(reply):
-        raise target.codec.decode_error(reply.status, reply.headers, await reply.read())
-    if not wire.stream:
-        return target.codec.decode_response(await reply.read())
-    folding = Folding()
-    async for event in _events(target, reply):
-        folding.add(event)
-    return folding.response()
-
-
-async def _events(target: Target, reply: Reply) -> AsyncGenerator[Event, None]:
-    """The events of a streamed reply, up to the first that ends it."""
-    if not _is_success(reply):
-        raise target.codec.decode_error(reply.status, reply.headers, await reply.read())
-    decoder = target.codec.stream_decoder()
-    async for chunk in reply.chunks():
-        for event in decoder.feed(chunk):
-            yield event
-            if isinstance(event, ResponseEnd):
-                return
-    for event in decoder.close():
-        yield event
-
-
-def _is_success(reply: Reply) -> bool:
-    return 200 <= reply.status < 300  # noqa: PLR2004  (what HTTP calls a success)
-
-
-def _noted(response: Response, wire: WireRequest) -> Response:
-    """`response` with what its request lost on the way out."""
-    return replace(response, notices=wire.notices + response.notices) if wire.notices else response
 
 
 def _too_late(plan: Plan) -> DeadlineExceededError:
