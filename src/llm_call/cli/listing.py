@@ -6,8 +6,9 @@ from typing import Any
 import msgspec
 import typer
 
-from llm_call.cli.output import errors_told
-from llm_call.core.config import Settings, build_client, load, shown
+from llm_call.cli.output import errors_told, say
+from llm_call.core.api import default_settings
+from llm_call.core.config import Settings, build_client, shown
 from llm_call.core.domain.errors import ConfigError
 from llm_call.core.domain.keys import near_names
 from llm_call.core.providers.registry import Provider
@@ -19,7 +20,7 @@ from llm_call.core.validation import registered
 def list_models() -> None:
     """Print each model that is known by name, its provider, and its state."""
     with errors_told():
-        settings = load()
+        settings = default_settings()
         router = build_client(settings).router
         default = settings.config.default_model or router.default_model()
         for row in router.rows:
@@ -64,12 +65,22 @@ def list_validators(name: str | None) -> None:
 def list_settings() -> None:
     """Print every setting, its value, and where that came from."""
     with errors_told():
-        settings = load()
-        typer.echo(f"# {settings.file}{'' if settings.file.is_file() else ' (not there)'}")
+        settings = default_settings()
+        typer.echo(f"# user file: {settings.file}{'' if settings.file.is_file() else ' (not there)'}")
+        typer.echo(f"# project file: {_project(settings)}")
         for name, value, origin in shown(settings):
             typer.echo(f"{name} = {msgspec.json.encode(value).decode()}  # {origin}")
-        for variable in settings.credentials:
-            typer.echo(f"# {variable} is set")
+        for credential in settings.credentials:
+            typer.echo(f"# {credential} is set")
+        for problem in settings.unknown_variables:
+            say(f"warning: {problem}")
+
+
+def _project(settings: Settings) -> str:
+    if settings.project is None:
+        return "none"
+    trusted = settings.trust.is_trusted(settings.project.parent)
+    return f"{settings.project}{' (trusted)' if trusted else ''}"
 
 
 def _summary(type_: type) -> str:

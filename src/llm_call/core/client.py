@@ -63,8 +63,8 @@ class Client:
     """Asks models. Safe for many calls at once, from any event loop; `close` frees what it holds.
 
     `router` finds the target of a model name. `transports` says how the transport of a name is made, on first use.
-    `default_model` is asked where a call names none. `timeouts` are those of the stages of an attempt. `clock` and
-    `chance` replace time and randomness. `pricing` knows what a charge comes to. `call_hooks` are entered around every
+    `default_model` is asked where a call names none. `timeouts` are those of the stages of an attempt, `retry` is the
+    policy of the calls that name none. `clock` and `chance` replace time and randomness. `pricing` knows what a charge comes to. `call_hooks` are entered around every
     call, `attempt_hooks` around every attempt (`core.hooks` says how).
     """
 
@@ -75,6 +75,7 @@ class Client:
         transports: Mapping[TransportName, TransportFactory] | None = None,
         default_model: str | None = None,
         timeouts: Timeouts | None = None,
+        retry: RetryPolicy | None = None,
         clock: Clock | None = None,
         chance: Chance | None = None,
         pricing: Pricing = known_price,
@@ -86,6 +87,7 @@ class Client:
         self._transports: dict[TransportName, Transport] = {}
         self._default_model = default_model
         self._timeouts = timeouts or Timeouts()
+        self._retry = retry or RetryPolicy()
         self._engine = Engine(
             self._transport,
             clock=clock,
@@ -206,7 +208,7 @@ class Client:
             timeouts=self._timeouts,
             strict=call.strict,
             stream=call.stream,
-            retry=RetryPolicy() if call.retry_config is None else retry_policy(call.retry_config),
+            retry=self._retry if call.retry_config is None else retry_policy(call.retry_config),
         )
 
     def _transport(self, name: TransportName) -> Transport:

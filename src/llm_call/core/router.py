@@ -42,7 +42,8 @@ class Router:
     """Finds the provider of a model name, and the target that a request goes to.
 
     `rows` are the user's own providers, tried before the built-in ones. `credentials` maps the rows' environment
-    names to keys. `proxy_url` is where the Claude proxy listens; where it differs from the default, `max/*` requests
+    names to keys; a key is looked up when its target is resolved. A row of the user's replaces the built-in one of the
+    same name. `proxy_url` is where the Claude proxy listens; where it differs from the default, `max/*` requests
     are sent there, otherwise they are answered in process.
     """
 
@@ -54,9 +55,10 @@ class Router:
         credentials: Mapping[str, str] | None = None,
     ) -> None:
         self.proxy_url = proxy_url
-        self.rows = (*rows, *PROVIDERS)
+        own = {row.name for row in rows}
+        self.rows = (*rows, *(row for row in PROVIDERS if row.name not in own))
         self._by_name = {row.name: row for row in reversed(self.rows)}
-        self._credentials = dict(credentials or {})
+        self._credentials = credentials if credentials is not None else {}
         self._matchers = [
             (re.compile(translate(pattern), re.IGNORECASE).match, name)
             for pattern, name in _patterns(self.rows).items()

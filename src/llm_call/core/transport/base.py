@@ -3,28 +3,46 @@
 import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager
-from typing import Protocol
+from typing import Annotated, Literal, Protocol
 
-from msgspec import Struct
+from msgspec import Meta, Struct
 
+from llm_call.core.domain.setting import setting
 from llm_call.core.wire.base import WireRequest
 
 
 class Timeouts(Struct, frozen=True, kw_only=True):
     """The longest that each stage of an attempt may take, in seconds. `total`, the whole of it, is the engine's to keep."""
 
-    connect: float = 10.0
-    first_byte: float = 120.0
-    between_bytes: float = 60.0
-    total: float = 600.0
+    connect: Annotated[
+        float, Meta(gt=0), setting("Finding the host, connecting, the proxy and TLS.", access="free")
+    ] = 10.0
+    first_byte: Annotated[
+        float, Meta(gt=0), setting("From the sent request to the first byte of the answer.", access="free")
+    ] = 120.0
+    between_bytes: Annotated[
+        float, Meta(gt=0), setting("Each silence between two pieces of the answer.", access="free")
+    ] = 60.0
+    total: Annotated[float, Meta(gt=0), setting("The whole attempt.", access="free")] = 600.0
 
 
 class HttpSettings(Struct, frozen=True, kw_only=True):
-    """The HTTP transport's. `ca_file` is a PEM file with further authorities to trust; `max_body_bytes` bounds an answer."""
+    """The HTTP transport's."""
 
-    ca_file: str | None = None
-    max_connections: int | None = None
-    max_body_bytes: int = 64 * 1024 * 1024
+    ca_file: Annotated[
+        str | None, setting("A PEM file of authorities to trust beside the system's.", access="trusted")
+    ] = None
+    proxy: Annotated[
+        Literal["environment", "off"],
+        setting("Whether HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and NO_PROXY are heeded.", access="trusted"),
+    ] = "environment"
+    max_connections: Annotated[
+        Annotated[int, Meta(ge=1)] | None,
+        setting("Connections at a time in each event loop; further requests wait.", access="free"),
+    ] = None
+    max_body_bytes: Annotated[int, Meta(ge=1), setting("The longest answer that is read, in bytes.", access="free")] = (
+        64 * 1024 * 1024
+    )
 
 
 class Endpoint(Struct, frozen=True, kw_only=True):
