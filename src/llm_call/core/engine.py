@@ -25,6 +25,7 @@ from msgspec.structs import replace
 
 from llm_call.core.domain.bill import Pricing, known_price
 from llm_call.core.domain.errors import (
+    APIError,
     AttemptTimeoutError,
     BudgetExceededError,
     DeadlineExceededError,
@@ -311,7 +312,7 @@ def _refuse_unseen(target: Target, request: Request) -> None:
 
 async def _whole(target: Target, wire: WireRequest, reply: Reply) -> Response:
     if not _is_success(reply):
-        raise target.codec.decode_error(reply.status, reply.headers, await reply.read())
+        raise await _refusal(target, reply)
     if not wire.stream:
         return target.codec.decode_response(await reply.read())
     folding = Folding()
@@ -323,15 +324,25 @@ async def _whole(target: Target, wire: WireRequest, reply: Reply) -> Response:
 async def _events(target: Target, reply: Reply) -> AsyncGenerator[Event, None]:
     """The events of a streamed reply, up to the first that ends it."""
     if not _is_success(reply):
-        raise target.codec.decode_error(reply.status, reply.headers, await reply.read())
+        raise await _refusal(target, reply)
     decoder = target.codec.stream_decoder()
-    async for chunk in reply.chunks():
-        for event in decoder.feed(chunk):
+    try:
+        async for chunk in reply.chunks():
+            for event in decoder.feed(chunk):
+                yield event
+                if isinstance(event, ResponseEnd):
+                    return
+        for event in decoder.close():
             yield event
-            if isinstance(event, ResponseEnd):
-                return
-    for event in decoder.close():
-        yield event
+    except APIError as error:
+        error.rewrite(target.endpoint.masked)
+        raise
+
+
+async def _refusal(target: Target, reply: Reply) -> APIError:
+    error = target.codec.decode_error(reply.status, reply.headers, await reply.read())
+    error.rewrite(target.endpoint.masked)
+    return error
 
 
 def _is_success(reply: Reply) -> bool:

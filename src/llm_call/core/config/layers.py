@@ -12,11 +12,12 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from llm_call.core.config.schema import FIELDS, Config, entry_type, section_type, variables
+from llm_call.core.config.schema import FIELDS, Config, entry_type, field_types, section_type, variables
 from llm_call.core.config.secrets import Reference, warn_if_shared, with_references
 from llm_call.core.config.trust import TrustStore, restricted
 from llm_call.core.domain.errors import ConfigError
 from llm_call.core.domain.keys import canonical_keys
+from llm_call.core.domain.setting import is_path
 
 SettingPath = tuple[str, ...]
 """The name of a setting in its parts: a value's, or section and value, or table and entry."""
@@ -30,6 +31,8 @@ class Found(Struct, frozen=True, kw_only=True):
 
 
 Layer = Mapping[SettingPath, Found]
+Where = Callable[[SettingPath], str]
+"""Says where a setting stands: `file:line`, or the variable."""
 
 
 def user_layer(file: Path) -> Layer:
@@ -137,14 +140,15 @@ class _Source(Struct, frozen=True, kw_only=True):
 
     def checked(self, origin: str) -> Layer:
         """Every value that the file sets."""
-        return {path: Found(value=value, origin=origin) for path, value in _checked(self.values, self.where)}
+        folder = self.file.parent
+        return {
+            path: Found(value=_placed(path, value, folder), origin=origin)
+            for path, value in _checked(self.values, self.where)
+        }
 
     def where(self, path: SettingPath) -> str:
         """`file:line` of a setting, or of the nearest table that holds it."""
         return f"{self.file}:{_line_of(self.content.decode(), path)}"
-
-
-Where = Callable[[SettingPath], str]
 
 
 def _parsed(content: bytes, file: Path) -> dict[str, Any]:
@@ -173,7 +177,15 @@ def _refuse_restricted(source: _Source, trust: TrustStore) -> None:
 
 def _said(name: str, value: Any, origin: str) -> tuple[SettingPath, Found]:
     path = tuple(name.split("."))
-    return path, Found(value=_value(path, value, lambda _: origin, strict=False), origin=origin)
+    checked = _value(path, value, lambda _: origin, strict=False)
+    return path, Found(value=_placed(path, checked, Path()), origin=origin)
+
+
+def _placed(path: SettingPath, value: Any, folder: Path) -> Any:
+    """`value`, where it is a path from `folder`; `~` is the user's home."""
+    section = section_type(FIELDS[path[0]])
+    type_ = field_types(section)[path[1]] if section else FIELDS[path[0]]
+    return str(folder / Path(value).expanduser()) if isinstance(value, str) and is_path(type_) else value
 
 
 def _references(values: Mapping[str, Any], prefix: SettingPath = ()) -> Iterator[tuple[SettingPath, Reference]]:

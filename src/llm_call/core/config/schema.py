@@ -5,6 +5,7 @@ entries are named by the user and replaced as a whole, so that no two files can 
 """
 
 from collections.abc import Iterator, Mapping
+from functools import cache
 from typing import Annotated, Any, Literal, get_args, get_origin
 from urllib.parse import urlsplit
 
@@ -84,7 +85,12 @@ class Config(Struct, frozen=True, kw_only=True):
         check_url("claude_proxy_url", self.claude_proxy_url)
 
 
-FIELDS: Mapping[str, Any] = {field.name: field.type for field in msgspec.structs.fields(Config)}
+def field_types(type_: type[Struct]) -> Mapping[str, Any]:
+    """Every field of a struct and its type, with its annotation."""
+    return {field.name: field.type for field in msgspec.structs.fields(type_)}
+
+
+FIELDS: Mapping[str, Any] = field_types(Config)
 """Every field of the configuration and its type."""
 
 # Variables that had their name before all others were named after their setting.
@@ -133,7 +139,8 @@ def documented() -> Iterator[Setting]:
             )
 
 
-def variables() -> dict[str, str]:
+@cache
+def variables() -> Mapping[str, str]:
     """Setting -> the environment variable that overrides it."""
     return {each.name: each.variable for each in documented() if each.variable}
 

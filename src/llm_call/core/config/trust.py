@@ -7,9 +7,8 @@ the file: whoever changes the file has to be trusted again.
 
 import hashlib
 import os
-import tempfile
+import re
 from collections.abc import Iterator, Mapping
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -17,11 +16,12 @@ from urllib.parse import urlsplit
 import msgspec
 from msgspec import Struct
 
-from llm_call.core.config.schema import FIELDS, entry_type, section_type
+from llm_call.core.config.schema import FIELDS, entry_type, field_types, section_type
 from llm_call.core.domain.errors import ConfigError
 from llm_call.core.domain.setting import access_of
 
 PROJECT_FILE = "llm_call.toml"
+_LOOPBACK = re.compile(r"127(\.\d{1,3}){3}")
 
 
 class _Stored(Struct, kw_only=True):
@@ -83,12 +83,10 @@ class TrustStore:
         content = msgspec.json.format(msgspec.json.encode(_Stored(folders=dict(sorted(folders.items())))))
         try:
             self.file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            descriptor, name = tempfile.mkstemp(
-                dir=self.file.parent, prefix=self.file.name
-            )  # readable by its owner alone
-            with os.fdopen(descriptor, "wb") as file:
+            new = self.file.with_suffix(f".{os.getpid()}")
+            with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
                 file.write(content)
-            Path(name).replace(self.file)
+            new.replace(self.file)
         except OSError as error:
             raise ConfigError(f"{self.file}: {error.strerror}", hint="Make its folder writable.") from error
 
@@ -110,13 +108,13 @@ def leads_here(url: str) -> bool:
     """Whether `url` leads to this machine and to nothing else."""
     try:
         host = urlsplit(url).hostname or ""
-        return host == "localhost" or ip_address(host).is_loopback
     except ValueError:
         return False
+    return host in {"localhost", "::1"} or _LOOPBACK.fullmatch(host) is not None
 
 
 def _restricted(type_: type[Struct], values: Mapping[str, Any], *prefix: str) -> Iterator[tuple[str, ...]]:
-    types = {field.name: field.type for field in msgspec.structs.fields(type_)}
+    types = field_types(type_)
     return ((*prefix, name) for name, value in values.items() if _is_restricted(types[name], value))
 
 

@@ -14,12 +14,15 @@ Access = Literal["free", "trusted", "local"]
 `free`: set it. `trusted`: not set it. `local`: set it to a URL that leads to this machine and to nothing else.
 """
 
-_ACCESS = "access"
+_ACCESS, _PATH = "access", "path"
 
 
-def setting(meaning: str, *, access: Access) -> Meta:
-    """The annotation of a setting. `meaning` is one sentence for its users; a `Meta` beside it may bound the value."""
-    return Meta(description=meaning, extra={_ACCESS: access})
+def setting(meaning: str, *, access: Access, path: bool = False) -> Meta:
+    """The annotation of a setting. `meaning` is one sentence for its users; a `Meta` beside it may bound the value.
+
+    `path`: it is one; a relative one begins at the folder of the file that says it.
+    """
+    return Meta(description=meaning, extra={_ACCESS: access, _PATH: path})
 
 
 def meaning_of(annotated: Any) -> str:
@@ -32,6 +35,12 @@ def access_of(annotated: Any) -> Access | None:
     """Who may set the setting that `annotated` is the type of; `None` where it does not say."""
     meta = _meta(annotated)
     return (meta.extra or {}).get(_ACCESS) if meta else None
+
+
+def is_path(annotated: Any) -> bool:
+    """Whether the setting that `annotated` is the type of is a path."""
+    meta = _meta(annotated)
+    return bool(meta and (meta.extra or {})[_PATH])
 
 
 def plain_type(annotated: Any) -> Any:

@@ -30,7 +30,7 @@ class HttpSettings(Struct, frozen=True, kw_only=True):
     """The HTTP transport's."""
 
     ca_file: Annotated[
-        str | None, setting("A PEM file of authorities to trust beside the system's.", access="trusted")
+        str | None, setting("A PEM file of authorities to trust beside the system's.", access="trusted", path=True)
     ] = None
     proxy: Annotated[
         Literal["environment", "off"],
@@ -45,6 +45,9 @@ class HttpSettings(Struct, frozen=True, kw_only=True):
     )
 
 
+_SHORTEST_SECRET = 8  # characters: something shorter is no key, and masking it would mask ordinary words
+
+
 class Endpoint(Struct, frozen=True, kw_only=True):
     """Where a request goes. `headers` carry the credential: they are never logged, traced or shown."""
 
@@ -53,6 +56,14 @@ class Endpoint(Struct, frozen=True, kw_only=True):
 
     def __repr__(self) -> str:
         return f"Endpoint(base_url={self.base_url!r}, headers=<hidden>)"
+
+    def masked(self, text: str) -> str:
+        """`text` of the peer's without the credential, should the peer have echoed it."""
+        for value in self.headers.values():
+            secret = value.rpartition(" ")[2]
+            if len(secret) >= _SHORTEST_SECRET:
+                text = text.replace(secret, "[masked]")
+        return text
 
 
 class Reply(Protocol):

@@ -60,7 +60,8 @@ class LocalSettings(Struct, frozen=True, kw_only=True):
     """
 
     model_path: Annotated[
-        str | None, setting("A GGUF file; without it the installed package's or the user's cache's.", access="trusted")
+        str | None,
+        setting("A GGUF file; without it the installed package's or the user's cache's.", access="trusted", path=True),
     ] = None
     threads: Annotated[int, setting("Threads of each request.", access="free")] = 1
     slots: Annotated[int, setting("Requests at a time.", access="free")] = 1
