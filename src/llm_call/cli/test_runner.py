@@ -4,7 +4,6 @@ Standard output carries the verdicts and nothing else; warnings, and where the r
 The runner and the library are imported inside the functions, so that `llm-call --help` does not wait for them.
 """
 
-import os
 import sys
 from contextlib import nullcontext
 from datetime import UTC, datetime
@@ -75,9 +74,15 @@ def _run(
     entries = selection.select(cases.entries, test_id)
     with results.ResultsFile(output, cases=file) if output else nullcontext() as target:
         printer = report.Printer(sys.stdout)
-        client = default_client()
-        guard = case_guard(file, router=client.router, trust=default_settings().trust, environment=os.environ)
-        done = run_cases(client, entries, name=cases.name, model=model, at_once=at_once, listener=printer, guard=guard)
+        done = run_cases(
+            default_client(),
+            entries,
+            name=cases.name,
+            model=model,
+            at_once=at_once,
+            listener=printer,
+            guard=case_guard(file, default_settings()),
+        )
         printer.line("")
         printer.line(report.summary_line(report.summarize(done)))
         if done.not_run:

@@ -7,16 +7,8 @@ transport's.
 
 import asyncio
 import random
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from contextlib import (
-    AbstractContextManager,
-    AsyncExitStack,
-    ExitStack,
-    aclosing,
-    asynccontextmanager,
-    contextmanager,
-    nullcontext,
-)
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing, asynccontextmanager
 from fnmatch import fnmatchcase
 from typing import Any, TypeVar
 
@@ -38,7 +30,7 @@ from llm_call.core.domain.messages import Media
 from llm_call.core.domain.request import Request
 from llm_call.core.domain.response import Response
 from llm_call.core.domain.result import Result
-from llm_call.core.hooks import AttemptHook, AttemptScope, CallHook, CallScope
+from llm_call.core.hooks import AttemptHook, AttemptScope, CallHook, CallScope, entered
 from llm_call.core.live import LiveAnswer
 from llm_call.core.policy.budget import Budget
 from llm_call.core.policy.retry import RetryPolicy
@@ -46,13 +38,13 @@ from llm_call.core.providers.registry import Target, TransportName
 from llm_call.core.record import AttemptSpan, CallRecord
 from llm_call.core.retry import Chance, Turn, run_attempts
 from llm_call.core.transport.base import Clock, Reply, SystemClock, Timeouts, Transport
+from llm_call.core.transport.deadline import within
 from llm_call.core.validation.asking import with_instruction
 from llm_call.core.validation.base import Answer, Context, Validator
 from llm_call.core.validation.judging import Judgement, judge
 from llm_call.core.validation.reask import fingerprint, reask
 from llm_call.core.wire.base import WireRequest
 
-S = TypeVar("S")
 T = TypeVar("T")
 
 
@@ -114,10 +106,19 @@ class Engine:
             LLMCallError: There is no answer; the error's trace tells what was tried.
         """
         record = self._record(plan)
+        try:
+            if self._call_hooks:
+                return await self._hooked_rounds(plan, record)
+            return await self._rounds(plan, record)
+        except LLMCallError as error:
+            self._add_trace(error, record)
+            raise
+
+    async def _hooked_rounds(self, plan: Plan, record: CallRecord) -> Result[Any]:
         scope = CallScope(plan.model, plan.request, stream=False)
-        with self._traced(record), _entered(self._call_hooks, scope):
-            scope.result = await self._rounds(_hooked(plan, scope), record)
-            return scope.result
+        with entered(self._call_hooks, scope):
+            scope.result = result = await self._rounds(_hooked(plan, scope), record)
+        return result
 
     async def _rounds(self, plan: Plan, record: CallRecord) -> Result[Any]:
         response, judgement = await self._round(plan, record, plan.request)
@@ -144,9 +145,13 @@ class Engine:
         """
         record = self._record(plan)
         scope = CallScope(plan.model, plan.request, stream=True)
-        with self._traced(record), _entered(self._call_hooks, scope):
-            async with self._live(_hooked(plan, scope), record, scope) as live:
-                yield live
+        try:
+            with entered(self._call_hooks, scope):
+                async with self._live(_hooked(plan, scope), record, scope) as live:
+                    yield live
+        except LLMCallError as error:
+            self._add_trace(error, record)
+            raise
 
     @asynccontextmanager
     async def _live(self, plan: Plan, record: CallRecord, scope: CallScope) -> AsyncIterator[LiveAnswer]:
@@ -155,12 +160,8 @@ class Engine:
             async with AsyncExitStack() as stack:
                 span = stack.enter_context(AttemptSpan(record, target, turn, self._clock.now))
                 sent = AttemptScope(record.attempts + 1, target, _encode(plan, target, plan.request, stream=True))
-                stack.enter_context(_entered(self._attempt_hooks, sent))
-                async with _limited(plan, seconds):
-                    reply = await stack.enter_async_context(self._open(plan, sent))
-                    events = self._timed(_events(target, reply), record.deadline)
-                    await stack.enter_async_context(aclosing(events))
-                    first = await anext(events)
+                stack.enter_context(entered(self._attempt_hooks, sent))
+                first, events = await _within(seconds, plan, self._begin(plan, sent, record.deadline, stack))
 
                 def finish(response: Response) -> Result[Any]:
                     sent.response = response = _noted(response, sent.wire)
@@ -174,6 +175,15 @@ class Engine:
         async with stack:
             yield live
 
+    async def _begin(
+        self, plan: Plan, sent: AttemptScope, deadline: float | None, stack: AsyncExitStack
+    ) -> tuple[Event, AsyncIterator[Event]]:
+        """The first event of a stream, and the others; `stack` closes it."""
+        reply = await stack.enter_async_context(await self._open(plan, sent))
+        events = self._timed(_events(sent.target, reply), deadline)
+        await stack.enter_async_context(aclosing(events))
+        return await anext(events), events
+
     def _record(self, plan: Plan) -> CallRecord:
         return CallRecord(plan.model, plan.budget, self._clock.now(), self._pricing)
 
@@ -183,19 +193,24 @@ class Engine:
             with AttemptSpan(record, target, turn, self._clock.now) as span:
                 wire = _encode(plan, target, request, stream=plan.stream or target.profile.stream_only)
                 sent = AttemptScope(record.attempts + 1, target, wire)
-                with _entered(self._attempt_hooks, sent):
-                    async with _limited(plan, seconds), self._open(plan, sent) as reply:
-                        response = _noted(await _whole(target, sent.wire, reply), sent.wire)
-                    sent.response = response
+                if self._attempt_hooks:
+                    with entered(self._attempt_hooks, sent):
+                        sent.response = response = await _within(seconds, plan, self._answer(plan, sent))
+                else:
+                    response = await _within(seconds, plan, self._answer(plan, sent))
                 span.answered(response)
                 return response
 
         response = await self._attempts(plan, record, attempt)
         return response, self._judge(plan, record, response)
 
+    async def _answer(self, plan: Plan, sent: AttemptScope) -> Response:
+        async with await self._open(plan, sent) as reply:
+            return _noted(await _whole(sent.target, sent.wire, reply), sent.wire)
+
     async def _attempts(self, plan: Plan, record: CallRecord, attempt: Callable[[Turn], Awaitable[T]]) -> T:
         record.begin_round()
-        policy = replace(plan.retry, deadline=record.deadline)
+        policy = plan.retry if record.deadline is None else replace(plan.retry, deadline=record.deadline)
         try:
             return await run_attempts(
                 policy, attempt, clock=self._clock, chance=self._chance, targets=len(plan.targets)
@@ -206,29 +221,18 @@ class Engine:
             raise
 
     def _judge(self, plan: Plan, record: CallRecord, response: Response) -> Judgement:
-        output = plan.request.output
-        schema = output.schema if output else None
-        answer = Answer(response.text, schema=schema, finish_reason=response.finish_reason.unified)
-        context = Context(request=plan.request, round=record.rounds + 1)
-        judgement = judge(answer, output=output, validators=plan.validators, context=context)
+        judgement = _judged(plan, record.rounds + 1, response)
         record.end_round("reask" if record.rounds else "ask", response, judgement)
         return judgement
 
-    @contextmanager
-    def _traced(self, record: CallRecord) -> Iterator[None]:
+    def _add_trace(self, error: LLMCallError, record: CallRecord) -> None:
         """Every error that leaves the engine tells what was tried."""
-        try:
-            yield
-        except LLMCallError as error:
-            error.trace = error.trace or record.trace(self._clock.now())
-            raise
+        error.trace = error.trace or record.trace(self._clock.now())
 
-    @asynccontextmanager
-    async def _open(self, plan: Plan, sent: AttemptScope) -> AsyncIterator[Reply]:
+    async def _open(self, plan: Plan, sent: AttemptScope) -> AbstractAsyncContextManager[Reply]:
         target = sent.target
-        endpoint = await target.sign(target.endpoint, sent.wire) if target.sign else target.endpoint
-        async with self._transport(target.transport).open(endpoint, sent.wire, plan.timeouts) as reply:
-            yield reply
+        endpoint = target.endpoint if target.sign is None else await target.sign(target.endpoint, sent.wire)
+        return self._transport(target.transport).open(endpoint, sent.wire, plan.timeouts)
 
     def _room(self, plan: Plan, record: CallRecord) -> float:
         """The seconds that the next attempt may take.
@@ -260,28 +264,25 @@ class Engine:
                 yield event
 
 
-def _entered(hooks: Sequence[Callable[[S], AbstractContextManager[None]]], scope: S) -> AbstractContextManager[object]:
-    """All `hooks` around what follows."""
-    if not hooks:
-        return nullcontext()
-    stack = ExitStack()
-    with stack:
-        for hook in hooks:
-            stack.enter_context(hook(scope))
-        return stack.pop_all()
-
-
 def _hooked(plan: Plan, scope: CallScope) -> Plan:
     """`plan` with the request that the hooks made of its own."""
     return plan if scope.request is plan.request else replace(plan, request=scope.request)
 
 
-@asynccontextmanager
-async def _limited(plan: Plan, seconds: float) -> AsyncIterator[None]:
-    """An attempt within `seconds`, which are fewer than an attempt may take where the call's time ends before."""
+def _judged(plan: Plan, number: int, response: Response) -> Judgement:
+    if response.tool_calls and response.finish_reason.unified != "length":
+        return Judgement(ok=True, value=None, verdicts=())  # it asks for tools: its answer is yet to come
+    output = plan.request.output
+    schema = output.schema if output else None
+    answer = Answer(response.text, schema=schema, finish_reason=response.finish_reason.unified)
+    context = Context(request=plan.request, round=number)
+    return judge(answer, output=output, validators=plan.validators, context=context)
+
+
+async def _within(seconds: float, plan: Plan, work: Coroutine[Any, Any, T]) -> T:
+    """What `work` gives within `seconds`, which are fewer than an attempt may take where the call's time ends before."""
     try:
-        async with asyncio.timeout(seconds):
-            yield
+        return await within(seconds, work)
     except TimeoutError as error:
         if seconds < plan.timeouts.total:
             raise _too_late(plan) from error

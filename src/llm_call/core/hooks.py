@@ -11,14 +11,17 @@ replace the scope's request; what stands after it sees what came of it; an error
 Hooks are entered in their order and left in the opposite one. They run between two awaits: they must not block.
 """
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, ExitStack
+from typing import TypeVar
 
 from llm_call.core.domain.request import Request
 from llm_call.core.domain.response import Response
 from llm_call.core.domain.result import Result
 from llm_call.core.providers.registry import Target
 from llm_call.core.wire.base import WireRequest
+
+S = TypeVar("S")
 
 
 class CallScope:
@@ -50,3 +53,11 @@ class AttemptScope:
 
 CallHook = Callable[[CallScope], AbstractContextManager[None]]
 AttemptHook = Callable[[AttemptScope], AbstractContextManager[None]]
+
+
+def entered(hooks: Sequence[Callable[[S], AbstractContextManager[None]]], scope: S) -> ExitStack:
+    """All `hooks` around what follows."""
+    with ExitStack() as stack:
+        for hook in hooks:
+            stack.enter_context(hook(scope))
+        return stack.pop_all()

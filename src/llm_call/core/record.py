@@ -17,7 +17,10 @@ from llm_call.core.validation.judging import Judgement
 
 
 class CallRecord:
-    """Written by the engine, an attempt and a round at a time. Times are in seconds from `started`."""
+    """Written by the engine, an attempt and a round at a time. Times are in seconds from `started`.
+
+    `attempts` is how many there were, in all rounds.
+    """
 
     def __init__(self, model: str, budget: Budget, started: float, pricing: Pricing) -> None:
         self._model = model
@@ -28,17 +31,12 @@ class CallRecord:
         self._last_errors: dict[str, LLMCallError] = {}
         self._pricing = pricing
         self._charges: list[Charge] = []
-        self._spent = Spent()
+        self.attempts = 0
 
     @property
     def deadline(self) -> float | None:
         """When the time is used up, on the clock that gave `started`."""
         return None if self._budget.seconds is None else self.started + self._budget.seconds
-
-    @property
-    def attempts(self) -> int:
-        """How many attempts there were, in all rounds."""
-        return self._spent.attempts
 
     @property
     def rounds(self) -> int:
@@ -47,7 +45,9 @@ class CallRecord:
 
     def exceeded(self) -> str | None:
         """Which limit of the budget leaves no room for another attempt."""
-        return self._spent.exceeds(self._budget)
+        if not self._budget.is_limited:
+            return None
+        return Spent(usd=self._known_cost(), usage=self._usage(), attempts=self.attempts).exceeds(self._budget)
 
     def begin_round(self) -> None:
         """The errors of earlier rounds are told in the trace; they are no reason why this one fails."""
@@ -60,17 +60,17 @@ class CallRecord:
             self._last_errors[attempt.target] = error
         if charge is not None:
             self._charges.append(charge)
-        self._spent = Spent(
-            usd=self._spent.usd + self._known_cost(charge),
-            usage=self._spent.usage + (attempt.usage or Usage()),
-            attempts=self._spent.attempts + 1,
-        )
+        self.attempts += 1
 
-    def _known_cost(self, charge: Charge | None) -> Decimal:
-        """Prices are looked up here only where money is limited."""
-        if charge is None or self._budget.usd is None:
+    def _usage(self) -> Usage:
+        usages = [charge.usage for charge in self._charges]
+        return usages[0] if len(usages) == 1 else sum(usages, start=Usage())
+
+    def _known_cost(self) -> Decimal:
+        """Prices are looked up only where money is limited."""
+        if self._budget.usd is None:
             return Decimal(0)
-        return self._pricing(charge) or Decimal(0)
+        return sum((self._pricing(charge) or Decimal(0) for charge in self._charges), start=Decimal(0))
 
     def end_round(self, rung: str, response: Response, judgement: Judgement) -> None:
         """A round has ended with a judgement."""
@@ -102,7 +102,7 @@ class CallRecord:
             trace=self.trace(now),
             verdicts=judgement.verdicts,
             repairs=judgement.repairs,
-            usage=self._spent.usage,
+            usage=self._usage(),
             bill=Bill(tuple(self._charges), self._pricing),
             rung=self._rounds[-1].rung,
         )

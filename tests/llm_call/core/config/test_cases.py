@@ -1,10 +1,12 @@
 """What cases may say about keys and hosts."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from llm_call.core.config import Settings
 from llm_call.core.config.cases import CaseGuard, case_guard
 from llm_call.core.config.trust import TrustStore
 from llm_call.core.domain.errors import ConfigError, MissingCredentialError
@@ -14,13 +16,13 @@ FOREIGN = "https://mirror.example/v1"
 
 
 @pytest.fixture
-def store(home: Path) -> TrustStore:
-    return TrustStore(home / "trusted.json")
+def store(loaded: Callable[..., Settings]) -> TrustStore:
+    return loaded().trust
 
 
 @pytest.fixture
-def guard(project: Path, store: TrustStore) -> CaseGuard:
-    return case_guard(project / "cases.json", router=Router(), trust=store, environment={"MINE": "sk-mine"})
+def guard(project: Path, loaded: Callable[..., Settings]) -> CaseGuard:
+    return case_guard(project / "cases.json", loaded(), {"MINE": "sk-mine"})
 
 
 @pytest.mark.parametrize(
