@@ -312,10 +312,14 @@ def _refuse_unseen(target: Target, request: Request) -> None:
 
 
 async def _whole(target: Target, wire: WireRequest, reply: Reply) -> Response:
-    if not _is_success(reply):
-        raise await _refusal(target, reply)
     if not wire.stream:
-        return target.codec.decode_response(await reply.read())
+        try:
+            if not _is_success(reply):
+                raise await _refusal(target, reply)
+            return target.codec.decode_response(await reply.read())
+        except LLMCallError as error:
+            error.rewrite(target.endpoint.masked)
+            raise
     folding = Folding()
     async for event in _events(target, reply):
         folding.add(event)
@@ -324,10 +328,10 @@ async def _whole(target: Target, wire: WireRequest, reply: Reply) -> Response:
 
 async def _events(target: Target, reply: Reply) -> AsyncGenerator[Event, None]:
     """The events of a streamed reply, up to the first that ends it."""
-    if not _is_success(reply):
-        raise await _refusal(target, reply)
     decoder = target.codec.stream_decoder()
     try:
+        if not _is_success(reply):
+            raise await _refusal(target, reply)
         async for chunk in reply.chunks():
             for event in decoder.feed(chunk):
                 yield event
@@ -335,15 +339,15 @@ async def _events(target: Target, reply: Reply) -> AsyncGenerator[Event, None]:
                     return
         for event in decoder.close():
             yield event
-    except APIError as error:
+    except LLMCallError as error:
         error.rewrite(target.endpoint.masked)
         raise
 
 
 async def _refusal(target: Target, reply: Reply) -> APIError:
-    error = target.codec.decode_error(reply.status, reply.headers, await reply.read())
-    error.rewrite(target.endpoint.masked)
-    return error
+    """The error that `reply` is. Its body is masked before it is cut: half a key is too much."""
+    body = target.endpoint.masked((await reply.read()).decode("utf-8", "replace")).encode()
+    return target.codec.decode_error(reply.status, reply.headers, body)
 
 
 def _is_success(reply: Reply) -> bool:

@@ -45,6 +45,11 @@ class LLMCallError(Exception):
         self.hint = hint
         self.trace = trace
 
+    def rewrite(self, change: Callable[[str], str]) -> None:
+        """Put `change` of every text that may be the peer's in its place."""
+        self.message = change(self.message)
+        self.args = (self.message,)
+
     def failure(self) -> Failure:
         """This error as a value for the trace."""
         return Failure(kind=type(self).__name__, message=self.message)
@@ -132,11 +137,11 @@ class APIError(LLMCallError):
         self.body = body
 
     def rewrite(self, change: Callable[[str], str]) -> None:
-        """Put `change` of every text of the peer's in its place."""
-        self.message, self.body = change(self.message), change(self.body)
+        """Put `change` of every text that may be the peer's in its place."""
+        super().rewrite(change)
+        self.body = change(self.body)
         self.code = self.code and change(self.code)
         self.request_id = self.request_id and change(self.request_id)
-        self.args = (self.message,)
 
     def failure(self) -> Failure:
         """This error as a value for the trace."""

@@ -6,6 +6,7 @@ from contextlib import AbstractAsyncContextManager
 from time import monotonic
 from typing import Annotated, Literal, Protocol
 
+import msgspec
 from msgspec import Meta, Struct
 
 from llm_call.core.domain.setting import setting
@@ -59,11 +60,13 @@ class Endpoint(Struct, frozen=True, kw_only=True):
         return f"Endpoint(base_url={self.base_url!r}, headers=<hidden>)"
 
     def masked(self, text: str) -> str:
-        """`text` of the peer's without the credential, should the peer have echoed it."""
+        """`text` of the peer's without the credential, should the peer have echoed it, in JSON or out of it."""
         for value in self.headers.values():
             secret = value.rpartition(" ")[2]
             if len(secret) >= _SHORTEST_SECRET:
-                text = text.replace(secret, "[masked]")
+                quoted = msgspec.json.encode(secret)[1:-1].decode()
+                for form in (secret, quoted, quoted.replace("/", r"\/")):
+                    text = text.replace(form, "[masked]")
         return text
 
 

@@ -1,5 +1,6 @@
 """Layers of settings, the client made of them, and what is shown of them."""
 
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -204,3 +205,11 @@ def test_a_relative_folder_in_the_environment_is_ignored(tmp_path: Path, monkeyp
     found = load({"XDG_CONFIG_HOME": "somewhere"}, folder=tmp_path)
     assert found.file == tmp_path / ".config" / "llm_call" / "config.toml"
     assert trust_store({}).file == tmp_path / ".local" / "state" / "llm_call" / "trusted.json"
+
+
+def test_the_examples_of_the_guide_are_settings(loaded: Loaded) -> None:
+    guide = Path(__file__).parents[4] / "docs" / "configuration.md"
+    examples = re.findall(r"```toml\n(.*?)```", guide.read_text(encoding="utf-8"), re.DOTALL)
+    assert len(examples) == 2
+    for example in examples:
+        assert loaded(user=example).rows

@@ -4,6 +4,7 @@ import sys
 import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -104,7 +105,7 @@ def test_without_the_keyring_library_the_error_says_how_to_install_it(monkeypatc
 
 
 def test_a_key_is_found_in_the_keyring(monkeypatch: pytest.MonkeyPatch) -> None:
-    keyring = pytest.importorskip("keyring", reason="the extra is not installed")
+    keyring: Any = pytest.importorskip("keyring", reason="the extra is not installed")
 
     class Memory(keyring.backend.KeyringBackend):  # type: ignore[misc]  # an optional library without types
         priority = 1
