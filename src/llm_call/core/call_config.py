@@ -86,6 +86,7 @@ class CallConfig(Struct, frozen=True, kw_only=True):
     api_key: str | None = None
     stream: bool = False
     strict: bool = False
+    routing_key: str | None = None
 
     def __post_init__(self) -> None:
         if self.timeout is not None and self.timeout <= 0:

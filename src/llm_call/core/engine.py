@@ -30,13 +30,16 @@ from llm_call.core.domain.messages import Media
 from llm_call.core.domain.request import Request
 from llm_call.core.domain.response import Response
 from llm_call.core.domain.result import Result
+from llm_call.core.domain.trace import Skipped
 from llm_call.core.hooks import AttemptHook, AttemptScope, CallHook, CallScope, entered
 from llm_call.core.live import LiveAnswer
 from llm_call.core.policy.budget import Budget
+from llm_call.core.policy.fitting import fitted
 from llm_call.core.policy.retry import RetryPolicy
 from llm_call.core.providers.registry import Target, TransportName
-from llm_call.core.record import AttemptSpan, CallRecord
+from llm_call.core.record import AttemptSpan, CallRecord, Observer
 from llm_call.core.retry import Chance, Turn, run_attempts
+from llm_call.core.routes import Order
 from llm_call.core.transport.base import Clock, Reply, SystemClock, Timeouts, Transport
 from llm_call.core.transport.deadline import within
 from llm_call.core.validation.asking import with_instruction
@@ -51,7 +54,8 @@ T = TypeVar("T")
 class Plan(Struct, frozen=True, kw_only=True):
     """Everything that one call needs, checked before its first byte.
 
-    `targets` are tried in order. `rounds` bounds how often the model is asked in all when its answers are rejected.
+    `targets` are tried in order; where `order` is given, in the one that it gives for each call. `skipped` are those
+    that cannot take the request. `rounds` bounds how often the model is asked in all when its answers are rejected.
     `timeouts` bound one attempt, the budget's seconds the whole call. `strict` refuses a request that the target's
     dialect cannot express in full, instead of noting what was left out.
     """
@@ -59,6 +63,8 @@ class Plan(Struct, frozen=True, kw_only=True):
     model: str
     request: Request
     targets: tuple[Target, ...]
+    skipped: tuple[Skipped, ...] = ()
+    order: Order | None = None
     validators: tuple[Validator, ...] = ()
     retry: RetryPolicy = RetryPolicy()
     budget: Budget = Budget()
@@ -79,7 +85,8 @@ class Engine:
     """Carries out plans.
 
     `transport` gives the transport of a name; `clock` and `chance` replace time and randomness; `pricing` knows what a
-    charge comes to; the hooks are entered around every call and around every attempt.
+    charge comes to; the hooks are entered around every call and around every attempt; `observe` hears what came of
+    each attempt.
     """
 
     def __init__(
@@ -91,6 +98,7 @@ class Engine:
         pricing: Pricing = known_price,
         call_hooks: Sequence[CallHook] = (),
         attempt_hooks: Sequence[AttemptHook] = (),
+        observe: Observer | None = None,
     ) -> None:
         self._transport = transport
         self._pricing = pricing
@@ -98,6 +106,7 @@ class Engine:
         self._attempt_hooks = tuple(attempt_hooks)
         self._clock = clock or SystemClock()
         self._chance = chance or random.random
+        self._observe = observe
 
     async def execute(self, plan: Plan) -> Result[Any]:
         """What the call comes to. A rejected answer is a result too: its `ok` is false.
@@ -105,7 +114,7 @@ class Engine:
         Raises:
             LLMCallError: There is no answer; the error's trace tells what was tried.
         """
-        record = self._record(plan)
+        plan, record = self._ordered(plan), self._record(plan)
         try:
             if self._call_hooks:
                 return await self._hooked_rounds(plan, record)
@@ -143,7 +152,7 @@ class Engine:
         Raises:
             LLMCallError: There is no answer; the error's trace tells what was tried.
         """
-        record = self._record(plan)
+        plan, record = self._ordered(plan), self._record(plan)
         scope = CallScope(plan.model, plan.request, stream=True)
         try:
             with entered(self._call_hooks, scope):
@@ -162,6 +171,7 @@ class Engine:
                 sent = AttemptScope(record.attempts + 1, target, _encode(plan, target, plan.request, stream=True))
                 stack.enter_context(entered(self._attempt_hooks, sent))
                 first, events = await _within(seconds, plan, self._begin(plan, sent, record.deadline, stack))
+                span.heard()
 
                 def finish(response: Response) -> Result[Any]:
                     sent.response = response = _noted(response, sent.wire)
@@ -184,8 +194,12 @@ class Engine:
         await stack.enter_async_context(aclosing(events))
         return await anext(events), events
 
+    def _ordered(self, plan: Plan) -> Plan:
+        return replace(plan, targets=plan.order(self._chance, self._clock.now())) if plan.order else plan
+
     def _record(self, plan: Plan) -> CallRecord:
-        return CallRecord(plan.model, plan.budget, self._clock.now(), self._pricing)
+        now = self._clock.now()
+        return CallRecord(plan.model, plan.budget, now, self._pricing, skipped=plan.skipped, observe=self._observe)
 
     async def _round(self, plan: Plan, record: CallRecord, request: Request) -> tuple[Response, Judgement]:
         async def attempt(turn: Turn) -> Response:
@@ -291,8 +305,11 @@ async def _within(seconds: float, plan: Plan, work: Coroutine[Any, Any, T]) -> T
 
 def _encode(plan: Plan, target: Target, request: Request, *, stream: bool) -> WireRequest:
     _refuse_unseen(target, request)
+    request, refused = fitted(request, target.profile)
     shaped = with_instruction(replace(request, model=target.model), target.profile)
     wire = target.codec.encode_request(shaped, stream=stream, profile=target.profile)
+    if refused:
+        wire = replace(wire, notices=refused + wire.notices)
     lost = [notice for notice in wire.notices if notice.fate == "dropped"] if plan.strict else []
     if lost:
         raise UnsupportedError(
@@ -302,6 +319,8 @@ def _encode(plan: Plan, target: Target, request: Request, *, stream: bool) -> Wi
 
 
 def _refuse_unseen(target: Target, request: Request) -> None:
+    if request.tools and target.profile.tools is False:
+        raise UnsupportedError(f"{target.name} takes no tools", hint="Choose a model that does.")
     seen = target.profile.media
     if seen is None:
         return

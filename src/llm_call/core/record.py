@@ -9,11 +9,14 @@ from llm_call.core.domain.bill import Bill, Charge, Pricing
 from llm_call.core.domain.errors import AllTargetsFailedError, LLMCallError, PolicyError
 from llm_call.core.domain.response import Response, Usage
 from llm_call.core.domain.result import Result
-from llm_call.core.domain.trace import Attempt, Failure, Round, Trace
+from llm_call.core.domain.trace import Attempt, Failure, Round, Skipped, Trace
 from llm_call.core.policy.budget import Budget, Spent
 from llm_call.core.providers.registry import Target
 from llm_call.core.retry import Turn
 from llm_call.core.validation.judging import Judgement
+
+Observer = Callable[[Target, float, LLMCallError | None, float], None]
+"""Hears of each attempt: its target, how long its answer was waited for, its error if there was one, the time."""
 
 
 class CallRecord:
@@ -22,7 +25,16 @@ class CallRecord:
     `attempts` is how many there were, in all rounds.
     """
 
-    def __init__(self, model: str, budget: Budget, started: float, pricing: Pricing) -> None:
+    def __init__(
+        self,
+        model: str,
+        budget: Budget,
+        started: float,
+        pricing: Pricing,
+        *,
+        skipped: tuple[Skipped, ...] = (),
+        observe: Observer | None = None,
+    ) -> None:
         self._model = model
         self._budget = budget
         self.started = started
@@ -32,6 +44,8 @@ class CallRecord:
         self._pricing = pricing
         self._charges: list[Charge] = []
         self.attempts = 0
+        self._skipped = skipped
+        self.observe = observe
 
     @property
     def deadline(self) -> float | None:
@@ -91,7 +105,7 @@ class CallRecord:
         if self._attempts:
             rung = "reask" if rounds else "ask"
             rounds += (Round(number=len(rounds) + 1, rung=rung, attempts=tuple(self._attempts)),)
-        return Trace(model=self._model, rounds=rounds, duration=now - self.started)
+        return Trace(model=self._model, rounds=rounds, duration=now - self.started, skipped=self._skipped)
 
     def result(self, response: Response, judgement: Judgement, now: float) -> Result[Any]:
         """What the call came to."""
@@ -133,9 +147,17 @@ class AttemptSpan:
         self._now = now
         self._begun = now()
         self._written = False
+        self._heard = False
+
+    def heard(self) -> None:
+        """A stream has begun: that is what its caller has waited for."""
+        self._heard = True
+        self._observe(None)
 
     def answered(self, response: Response) -> None:
         """The attempt gave `response`."""
+        if not self._heard:
+            self._observe(None)
         self._write(response=response, error=None, failure=None)
 
     def __enter__(self) -> Self:
@@ -147,10 +169,16 @@ class AttemptSpan:
         if self._written:
             return
         if isinstance(error, LLMCallError):
+            self._observe(error)
             self._write(response=None, error=error, failure=error.failure())
         else:
             why = "the caller left before the end" if error is None else type(error).__name__
             self._write(response=None, error=None, failure=Failure(kind="Abandoned", message=why))
+
+    def _observe(self, error: LLMCallError | None) -> None:
+        if self._record.observe is not None:
+            now = self._now()
+            self._record.observe(self._target, now - self._begun, error, now)
 
     def _write(self, *, response: Response | None, error: LLMCallError | None, failure: Failure | None) -> None:
         self._written = True

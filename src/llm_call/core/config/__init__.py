@@ -14,13 +14,15 @@ import msgspec
 from msgspec import Struct
 
 from llm_call.core.client import Client
+from llm_call.core.config.hosts import models_in, refuse_chosen_hosts
 from llm_call.core.config.layers import argument_layer, assembled, environment_layer, project_layer, user_layer
 from llm_call.core.config.rows import provider_rows
 from llm_call.core.config.schema import FIELDS, Config, entry_type, variables
-from llm_call.core.config.secrets import Credentials, Reference, Variables
 from llm_call.core.config.trust import PROJECT_FILE, TrustStore
 from llm_call.core.domain.errors import ConfigError
 from llm_call.core.domain.keys import near_names
+from llm_call.core.providers.credentials import Credentials, Reference, Variables
+from llm_call.core.providers.places import PLACE_VARIABLES
 from llm_call.core.providers.registry import Provider
 from llm_call.core.providers.rows import PROVIDERS, local_provider
 from llm_call.core.providers.transports import transport_factories
@@ -33,7 +35,8 @@ class Settings(Struct, frozen=True, kw_only=True):
     """A configuration, where each of its values came from, and what goes with it. Keys are never shown.
 
     `origins` has a line for each setting that is not at its default: `user file PATH`, `project file PATH`,
-    `environment VARIABLE` or `argument`. `rows` are the user's own providers. `file` is the user's file, there or not;
+    `environment VARIABLE` or `argument`. `rows` are the user's own providers; `places` fill the gaps in
+    base URLs. `file` is the user's file, there or not;
     `project` the project's, where there is one. `cache` is our folder in the user's cache.
     """
 
@@ -41,6 +44,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     origins: Mapping[str, str]
     rows: tuple[Provider, ...]
     credentials: Credentials
+    places: Mapping[str, str]
     file: Path
     project: Path | None
     trust: TrustStore
@@ -67,33 +71,53 @@ def load(
     file = _folder(environment, "XDG_CONFIG_HOME", ".config") / "config.toml"
     project = project_file(folder)
     store = trust_store(environment, trust=trust)
-    layer = {
-        **user_layer(file),
-        **project_layer(project, store),
-        **environment_layer(environment),
-        **argument_layer(arguments or {}),
-    }
-    config = assembled(layer)
-    return Settings(
+    shared = project_layer(project, store)
+    layer = {**user_layer(file), **shared, **environment_layer(environment), **argument_layer(arguments or {})}
+    config, rows = assembled(layer), provider_rows(layer)
+    settings = Settings(
         config=config,
         origins={".".join(path): found.origin for path, found in layer.items()},
-        rows=provider_rows(config.providers),
-        credentials=_credentials(config, environment),
+        rows=rows,
+        credentials=_credentials(config, rows, environment),
+        places={name: environment[name] for name in PLACE_VARIABLES if environment.get(name)},
         file=file,
         project=project,
         trust=store,
         cache=_folder(environment, "XDG_CACHE_HOME", ".cache"),
         unknown_variables=tuple(_unknown_variables(environment)),
     )
+    if project and models_in(shared):
+        refuse_chosen_hosts(shared, build_router(settings), is_trusted=lambda: store.is_trusted(project.parent))
+    return settings
+
+
+def build_router(settings: Settings) -> Router:
+    """The router that `settings` describe.
+
+    Raises:
+        ConfigError: An alias or a route has a name that is a provider's, goes in a circle, or leads to no model.
+    """
+    config = settings.config
+    local = config.local.model_path
+    return Router(
+        proxy_url=config.claude_proxy_url,
+        rows=settings.rows if local is None else (*settings.rows, local_provider(local)),
+        credentials=settings.credentials,
+        places=settings.places,
+        aliases=config.aliases,
+        routes=config.routes,
+    )
 
 
 def build_client(settings: Settings) -> Client:
-    """The client that `settings` describe. Nothing is opened, and no key is looked up, before its first call."""
+    """The client that `settings` describe. Nothing is opened, and no key is looked up, before its first call.
+
+    Raises:
+        ConfigError: As `build_router` says.
+    """
     config = settings.config
-    local = config.local.model_path
-    rows = settings.rows if local is None else (*settings.rows, local_provider(local))
     return Client(
-        router=Router(proxy_url=config.claude_proxy_url, rows=rows, credentials=settings.credentials),
+        router=build_router(settings),
         transports=transport_factories(http=config.http, local=config.local, cache=str(settings.cache)),
         default_model=config.default_model,
         timeouts=config.timeouts,
@@ -157,10 +181,11 @@ def _folder(environment: Mapping[str, str], variable: str, fallback: str) -> Pat
     return (base if base.is_absolute() else Path.home() / fallback) / "llm_call"
 
 
-def _credentials(config: Config, environment: Mapping[str, str]) -> Credentials:
-    names = [row.credential_env for row in PROVIDERS if row.credential_env]
-    own = [table.api_key for table in config.providers.values() if table.api_key is not None]
-    return Credentials([*(Reference(f"env:{name}", folder=Path()) for name in names), *own], environment)
+def _credentials(config: Config, rows: tuple[Provider, ...], environment: Mapping[str, str]) -> Credentials:
+    names = dict.fromkeys(name for row in (*rows, *PROVIDERS) for name in row.credential_env)
+    own = {name: table.api_key for name, table in config.providers.items() if table.api_key is not None}
+    references = {name: Reference(f"env:{name}", folder=Path()) for name in names}
+    return Credentials({**references, **{name: each for name, each in own.items() if each.kind != "env"}}, environment)
 
 
 def _unknown_variables(environment: Mapping[str, str]) -> Iterator[str]:

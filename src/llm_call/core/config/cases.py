@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from llm_call.core.config import Settings
-from llm_call.core.config.secrets import Reference, Variables
+from llm_call.core.config import Settings, build_router
+from llm_call.core.config.hosts import chooses_host
 from llm_call.core.config.trust import leads_here
 from llm_call.core.domain.errors import ConfigError
+from llm_call.core.providers.credentials import Reference, Variables
 from llm_call.core.router import Router
 
 CaseGuard = Callable[[Mapping[str, Any]], Mapping[str, Any]]
@@ -28,33 +29,35 @@ def case_guard(file: Path, settings: Settings, environment: Mapping[str, str] | 
 
     @cache
     def router() -> Router:
-        return Router(rows=settings.rows)
+        return build_router(settings)
 
     def guard(config: Mapping[str, Any]) -> Mapping[str, Any]:
-        if not isinstance(config.get("api_key"), str):
-            return config
-        reference = Reference(config["api_key"], folder=folder)
-        foreign = _is_foreign(config, router)
-        if reference.kind == "plain" and not foreign:
-            return config
-        if not settings.trust.covers(folder):
-            what = "sends a key to another host than its provider's" if foreign else "says where a key is"
+        key, base = config.get("api_key"), config.get("api_base")
+        reference = Reference(key, folder=folder) if isinstance(key, str) else None
+        what = _restricted(config, reference, base if isinstance(base, str) else None, router())
+        if what and not settings.trust.covers(folder):
             raise ConfigError(
                 f"llm_config {what}, which needs a folder that you trust",
                 hint=f"Look at the file; then run `llm-call trust {folder}`.",
             )
-        return {**config, "api_key": reference.resolve(variables)}
+        return {**config, "api_key": reference.resolve(variables)} if reference else config
 
     return guard
 
 
-def _is_foreign(config: Mapping[str, Any], router: Callable[[], Router]) -> bool:
-    base = config.get("api_base")
-    if not isinstance(base, str) or leads_here(base):
-        return False
-    names = (config.get("provider"), config.get("model"))
-    model = "/".join(name for name in names if isinstance(name, str))
-    return _host(base) != _host(router().provider_of(model).base_url)
+def _restricted(config: Mapping[str, Any], reference: Reference | None, base: str | None, router: Router) -> str | None:
+    """What the case does that only one in a trusted folder may; `None` for nothing."""
+    provider, model = config.get("provider"), config.get("model")
+    full = f"{provider}/{model}" if isinstance(provider, str) else model
+    others = config.get("fallback_models")
+    if reference and reference.kind != "plain":
+        return "says where a key is"
+    if reference and base and not leads_here(base) and _host(base) != _host(router.provider_of(str(full)).base_url):
+        return "sends a key to another host than its provider's"
+    names = [*([] if base else [full]), *(others if isinstance(others, list | tuple) else [])]
+    if any(chooses_host(name, router, with_key=reference is not None) for name in names):
+        return "says in a model's name whose machine gets a key"
+    return None
 
 
 def _host(url: str) -> tuple[str, str]:

@@ -13,21 +13,22 @@ import msgspec
 from msgspec import Struct
 
 from llm_call.core.config.schema import FIELDS, Config, entry_type, field_types, section_type, variables
-from llm_call.core.config.secrets import Reference, warn_if_shared, with_references
 from llm_call.core.config.trust import TrustStore, restricted
 from llm_call.core.domain.errors import ConfigError
 from llm_call.core.domain.keys import canonical_keys
 from llm_call.core.domain.setting import is_path
+from llm_call.core.providers.credentials import Reference, warn_if_shared, with_references
 
 SettingPath = tuple[str, ...]
 """The name of a setting in its parts: a value's, or section and value, or table and entry."""
 
 
 class Found(Struct, frozen=True, kw_only=True):
-    """A value that is set, and where."""
+    """A value that is set, in which layer, and where exactly."""
 
     value: Any
     origin: str
+    where: str
 
 
 Layer = Mapping[SettingPath, Found]
@@ -142,7 +143,7 @@ class _Source(Struct, frozen=True, kw_only=True):
         """Every value that the file sets."""
         folder = self.file.parent
         return {
-            path: Found(value=_placed(path, value, folder), origin=origin)
+            path: Found(value=_placed(path, value, folder), origin=origin, where=self.where(path))
             for path, value in _checked(self.values, self.where)
         }
 
@@ -178,7 +179,7 @@ def _refuse_restricted(source: _Source, trust: TrustStore) -> None:
 def _said(name: str, value: Any, origin: str) -> tuple[SettingPath, Found]:
     path = tuple(name.split("."))
     checked = _value(path, value, lambda _: origin, strict=False)
-    return path, Found(value=_placed(path, checked, Path()), origin=origin)
+    return path, Found(value=_placed(path, checked, Path()), origin=origin, where=origin)
 
 
 def _placed(path: SettingPath, value: Any, folder: Path) -> Any:

@@ -1,48 +1,53 @@
-"""`[providers.NAME]` as rows. A key from the environment stays with the host that its own row names."""
+"""`[providers.NAME]` as rows. A key from the environment stays with the host that its own row names.
 
-import re
-from collections.abc import Mapping
+Where a table moves a provider, it says which key goes there: by `api_key`, or by `credential_env` again.
+"""
+
 from urllib.parse import urlsplit
 
+import msgspec
 from msgspec.structs import replace
 
-from llm_call.core.config.schema import ProviderSettings
+from llm_call.core.config.layers import Layer
 from llm_call.core.domain.errors import ConfigError
 from llm_call.core.providers.registry import Provider
 from llm_call.core.providers.rows import PROVIDERS
+from llm_call.core.providers.user_rows import ProviderTable, user_rows
 
-_NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
+_ROWS = {row.name: row for row in PROVIDERS}
 
 
-def provider_rows(tables: Mapping[str, ProviderSettings]) -> tuple[Provider, ...]:
-    """The user's rows, in the order of the file.
+def provider_rows(layer: Layer) -> tuple[Provider, ...]:
+    """The user's rows, in the order of the files.
 
     Raises:
-        ConfigError: A table is not enough for a row, or changes what is no host.
+        ConfigError: A table is not enough for a row, or moves a provider and does not say which key goes there.
     """
-    known = {row.name: row for row in PROVIDERS}
-    return tuple(_row(name, table, known.get(name)) for name, table in tables.items())
+    found = {path[1]: each for path, each in layer.items() if path[0] == "providers"}
+    rows = []
+    for name, each in found.items():
+        try:
+            rows.append(_row(name, each.value))
+        except ConfigError as error:
+            raise ConfigError(f"{each.where}: {error.message}", hint=error.hint) from None
+    return tuple(rows)
 
 
-def _row(name: str, table: ProviderSettings, known: Provider | None) -> Provider:
-    row = known or _new_row(name, table)
-    if row.transport != "http" or not (row.base_url or table.base_url):
-        raise ConfigError(f"providers.{name}: {name} is not reached at a URL", hint="Choose another name.")
-    named = {"base_url": table.base_url, "patterns": table.patterns, "codec": table.codec, "auth": table.auth}
-    row = replace(row, **{key: value for key, value in named.items() if value is not None})
-    if table.api_key is not None:
-        return replace(row, credential_env=table.api_key.name)
-    if known is not None and _host(row.base_url) != _host(known.base_url):
-        return replace(row, credential_env=None)
-    return row
-
-
-def _new_row(name: str, table: ProviderSettings) -> Provider:
-    if not _NAME.fullmatch(name):
-        raise ConfigError(f"providers: {name!r} is no name", hint="Use lower-case letters, digits, - and _.")
-    if table.base_url is None:
-        raise ConfigError(f"providers.{name} has no base_url", hint="Say where it is, or use the name of a known one.")
-    return Provider(name=name, patterns=(f"{name}/*",))
+def _row(name: str, table: ProviderTable) -> Provider:
+    given = {key: value for key, value in msgspec.structs.asdict(table).items() if value is not None}
+    (row,) = user_rows({name: given})
+    known = _ROWS.get(name)
+    if table.api_key is not None:  # that one or none: a variable of the built-in row's is not its substitute
+        return replace(row, credential_env=(table.api_key.place,) if table.api_key.kind == "env" else ())
+    if known is None or _host(row.base_url) == _host(known.base_url):
+        return row
+    if table.credential_env is None and (known.credential_env or known.signing):
+        names = ", ".join(f'"{each}"' for each in known.credential_env)
+        raise ConfigError(
+            f"[providers.{name}] is at another host, and does not say which key goes there",
+            hint=f"Add credential_env = [{names}] to send it those, credential_env = [] to send none, or an api_key.",
+        )
+    return row if row.credential_env else replace(row, signing=None)
 
 
 def _host(url: str) -> tuple[str, str]:

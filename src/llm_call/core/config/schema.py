@@ -12,13 +12,13 @@ from urllib.parse import urlsplit
 import msgspec
 from msgspec import NODEFAULT, Meta, Struct
 
-from llm_call.core.config.secrets import Reference
 from llm_call.core.domain.errors import ConfigError
 from llm_call.core.domain.setting import Access, access_of, meaning_of, plain_type, setting
 from llm_call.core.policy.backoff import Backoff
 from llm_call.core.policy.retry import RetryPolicy
-from llm_call.core.providers.auth import Auth
-from llm_call.core.providers.registry import DEFAULT_PROXY_URL, DialectName
+from llm_call.core.policy.routing import Route
+from llm_call.core.providers.registry import DEFAULT_PROXY_URL
+from llm_call.core.providers.user_rows import ProviderTable
 from llm_call.core.transport.base import HttpSettings, Timeouts
 from llm_call.core.transport.local import LocalSettings
 
@@ -45,29 +45,6 @@ class RetrySettings(Struct, frozen=True, kw_only=True):
         return RetryPolicy(max_attempts=self.max_attempts, backoff=backoff)
 
 
-class ProviderSettings(Struct, frozen=True, kw_only=True):
-    """`[providers.NAME]`: a provider of your own, or what is different about one that is known.
-
-    Raises:
-        ConfigError: The URL cannot be one, or holds a credential.
-    """
-
-    base_url: Annotated[
-        str | None, setting("Where its requests go. A key from the environment stays behind.", access="local")
-    ] = None
-    api_key: Annotated[Reference | None, setting("Its key: env:NAME, file:PATH, ...", access="trusted")] = None
-    patterns: Annotated[
-        tuple[str, ...] | None,
-        setting('Globs of the model names that it takes; "NAME/*" for one of your own.', access="trusted"),
-    ] = None
-    codec: Annotated[DialectName | None, setting("Its dialect; openai_chat for one of your own.", access="free")] = None
-    auth: Annotated[Auth | None, setting("How its key is sent; bearer for one of your own.", access="free")] = None
-
-    def __post_init__(self) -> None:
-        if self.base_url is not None:
-            check_url("base_url", self.base_url)
-
-
 class Config(Struct, frozen=True, kw_only=True):
     """Every setting."""
 
@@ -79,7 +56,9 @@ class Config(Struct, frozen=True, kw_only=True):
     retry: RetrySettings = RetrySettings()
     http: HttpSettings = HttpSettings()
     local: LocalSettings = LocalSettings()
-    providers: Mapping[str, ProviderSettings] = {}
+    aliases: Annotated[Mapping[str, str], setting("What a name of your own stands for.", access="free")] = {}
+    routes: Mapping[str, Route] = {}
+    providers: Mapping[str, ProviderTable] = {}
 
     def __post_init__(self) -> None:
         check_url("claude_proxy_url", self.claude_proxy_url)

@@ -9,6 +9,7 @@ from llm_call.core.domain.response import Usage
 
 OutputMode = Literal["native", "json", "prompted"]
 OutputLimitField = Literal["max_tokens", "max_completion_tokens"]
+DialectName = Literal["openai_chat", "openai_responses", "anthropic_messages", "gemini"]
 SchemaHint = Literal["none", "fields", "schema"]
 
 _PER_MILLION = Decimal(1_000_000)
@@ -38,8 +39,14 @@ class Profile(Struct, frozen=True, kw_only=True):
     by its JSON mode (`json`), or in the prompt alone. `schema_hint` is what the prompt says beside that: nothing, a
     short list of the fields, or the whole schema. `unenforced_keywords` are the JSON Schema keywords that the
     provider's native mode does not enforce: they are left out there and checked on the answer; `string_limit` bounds, in
-    characters, the strings that the schema leaves without a bound. `media` are the media types that it sees (`image/*`). `output_limit_field` is what the chat dialect calls the limit
-    on output tokens here: OpenAI's newer models take only the longer word, most compatible servers only the shorter.
+    characters, the strings that the schema leaves without a bound. `media` are the media types that it sees (`image/*`).
+    `context_tokens` is the most that it reads, `output_tokens` the most that it writes. `output_limit_field` is what
+    the chat dialect calls the limit on output tokens here: OpenAI's newer models take only the longer word, most
+    compatible servers only the shorter.
+    `tools` and `reasoning` say whether it calls tools and thinks before it answers. `refuses` are the fields of
+    `Settings` that it never takes, `reasoning_refuses` those that it does not take while it thinks, which it does with
+    `default_effort` unless the request sets another. `dialect` is the one that it alone speaks, where that is not its
+    provider's.
     """
 
     output_mode: OutputMode = "native"
@@ -49,5 +56,12 @@ class Profile(Struct, frozen=True, kw_only=True):
     output_limit_field: OutputLimitField = "max_tokens"
     stream_only: bool = False
     media: tuple[str, ...] | None = None
+    tools: bool | None = None
+    reasoning: bool | None = None
+    refuses: tuple[str, ...] = ()
+    reasoning_refuses: tuple[str, ...] = ()
+    default_effort: str | None = None
+    dialect: DialectName | None = None
     context_tokens: int | None = None
+    output_tokens: int | None = None
     prices: Prices | None = None

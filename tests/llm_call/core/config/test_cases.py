@@ -22,7 +22,7 @@ def store(loaded: Callable[..., Settings]) -> TrustStore:
 
 @pytest.fixture
 def guard(project: Path, loaded: Callable[..., Settings]) -> CaseGuard:
-    return case_guard(project / "cases.json", loaded(), {"MINE": "sk-mine"})
+    return case_guard(project / "cases.json", loaded(RUNPOD_API_KEY="k"), {"MINE": "sk-mine"})
 
 
 @pytest.mark.parametrize(
@@ -47,7 +47,10 @@ def test_what_sends_no_key_abroad_passes_as_it_is(guard: CaseGuard, config: dict
         ({"model": "openai/x", "api_key": "sk-case", "api_base": FOREIGN}, "to another host"),
         ({"model": "x", "api_key": "sk-case", "api_base": "http://api.openai.com/v1"}, "to another host"),
         ({"model": "openai/x", "api_key": "env:MINE"}, "says where a key is"),
-        ({"model": "openai/x", "api_key": "env:MINE", "api_base": FOREIGN}, "to another host"),
+        ({"model": "runpod/their-pod/m"}, "whose machine gets a key"),
+        ({"model": "openai/x", "fallback_models": ["runpod/their-pod/m"]}, "whose machine gets a key"),
+        ({"model": "azure/theirs/m", "api_key": "sk-case"}, "whose machine gets a key"),
+        ({"model": "openai/x", "api_key": "env:MINE", "api_base": FOREIGN}, "says where a key is"),
     ],
 )
 def test_what_does_needs_a_folder_that_is_trusted(

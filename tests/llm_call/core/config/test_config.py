@@ -67,6 +67,10 @@ def test_an_empty_variable_sets_nothing(loaded: Loaded) -> None:
         ("[http]\nproxy = 'of'", 2, "http.proxy"),
         ("[providers.a]\nbase_ur = 'http://h'", 2, "Did you mean base_url"),
         ("\n[providers.'a']\nbase_url = 'ftp://h'", 2, "base_url is no URL"),
+        ("[aliases]\n\nfast = 3", 3, "aliases.fast: Expected `str`, got `int`"),
+        ("[routes.smart]\ntargets = []", 1, "[routes.smart] a route needs a target"),
+        ("[routes.smart]\ntargets = ['a/b']\nstrategy = 'best'", 3, "routes.smart.strategy"),
+        ("[routes.smart]\nstrategy = 'sticky'", 1, "routes.smart: Object missing required field `targets`"),
         ("[providers]\na = 3", 2, "providers.a: Expected `object`, got `int`"),
         (
             "[providers.a]\nbase_url = 'http://h'\npatterns = [1]",
@@ -157,6 +161,12 @@ def test_the_settings_go_to_the_client(loaded: Loaded) -> None:
     plan = ours.plan("hi")
     assert (plan.model, plan.timeouts.total, plan.retry.max_attempts) == ("openai/x", 5, 7)
     assert ours.plan("hi", retry={"max_attempts": 2}).retry.max_attempts == 2
+
+
+def test_aliases_and_routes_name_models(loaded: Loaded) -> None:
+    text = "[aliases]\nfast = 'groq/x'\n[routes.smart]\ntargets = ['fast', 'openai/y']"
+    ours = build_client(loaded(user=text, shared="[aliases]\nfast = 'groq/z'", GROQ_API_KEY="a", OPENAI_API_KEY="b"))
+    assert [each.name for each in ours.plan("hi", model="smart").targets] == ["groq/z", "openai/y"]
 
 
 def test_the_proxy_answers_for_max_models_once_it_is_set(loaded: Loaded) -> None:

@@ -21,6 +21,8 @@ VALUES = {
     "providers.NAME.base_url": "'https://h'",
     "providers.NAME.api_key": "'env:KEY'",
     "providers.NAME.patterns": "['x-*']",
+    "providers.NAME.places": "{region = 'here'}",
+    "providers.NAME.credential_env": "['OTHER_KEY']",
 }
 """A value for every setting that a project may not set to anything."""
 
@@ -37,10 +39,12 @@ def test_every_setting_that_needs_trust_is_tried_here() -> None:
 @pytest.mark.parametrize("name", VALUES)
 def test_it_is_refused_until_the_folder_is_trusted(loaded: Loaded, project: Path, store: TrustStore, name: str) -> None:
     setting = name.replace("NAME", "openai")
-    shared = f"default_model = 'openai/x'\n{setting} = {VALUES[name]}"
+    shared = f"default_model = 'openai/x'\n{setting} = {VALUES[name]}\n"
+    if name == "providers.NAME.base_url":  # the table that moves it has to say which key goes there
+        shared += "providers.openai.credential_env = []"
     with pytest.raises(ConfigError) as caught:
         loaded(shared=shared)
-    assert f"llm_call.toml:2: a project may set {setting} only in a folder that you trust" in caught.value.message
+    assert f"llm_call.toml:2: a project may set {setting}" in caught.value.message
     assert f"llm-call trust {project}" in caught.value.hint
     loaded(trust=True)
     loaded(LLM_CALL_TRUST="1")
@@ -51,9 +55,11 @@ def test_it_is_refused_until_the_folder_is_trusted(loaded: Loaded, project: Path
 def test_what_is_harmless_applies_without_trust(loaded: Loaded) -> None:
     shared = (
         "default_model = 'mine/x'\nclaude_proxy_url = 'http://127.0.0.1:9000'\n[timeouts]\nconnect = 3\n"
-        "[providers.mine]\nbase_url = 'http://localhost:8000/v1'\ncodec = 'openai_responses'"
+        "[providers.mine]\nbase_url = 'http://localhost:8000/v1'\ncodec = 'openai_responses'\n"
+        "[aliases]\nfast = 'groq/x'\n[routes.smart]\ntargets = ['fast', {model = 'openai/y', weight = 2}]"
     )
     config = loaded(shared=shared).config
+    assert config.routes["smart"].members[1].weight == 2
     assert (config.default_model, config.timeouts.connect) == ("mine/x", 3)
     assert config.providers["mine"].base_url == "http://localhost:8000/v1"
 
@@ -149,3 +155,23 @@ def test_these_lead_to_this_machine(url: str) -> None:
 )
 def test_these_do_not(url: str) -> None:
     assert not leads_here(url)
+
+
+@pytest.mark.parametrize(
+    "shared",
+    [
+        "default_model = 'runpod/their-pod/m'",
+        "[aliases]\nfast = 'azure/theirs/m'",
+        "[routes.smart]\ntargets = ['openai/x', 'runpod/their-pod/m']",
+    ],
+)
+def test_a_model_whose_name_chooses_who_gets_a_key_needs_trust(loaded: Loaded, shared: str) -> None:
+    keys = {"RUNPOD_API_KEY": "k", "AZURE_OPENAI_API_KEY": "k", "AZURE_API_KEY": "k"}
+    loaded(shared=shared)
+    with pytest.raises(ConfigError, match=r"llm_call\.toml:\d: .*which says whose machine gets a key"):
+        loaded(**keys)
+    loaded(trust=True, **keys)
+
+
+def test_a_region_in_a_name_leads_to_the_same_provider(loaded: Loaded) -> None:
+    assert loaded(shared="default_model = 'bedrock/us-east-1/m'", AWS_BEARER_TOKEN_BEDROCK="k").config.default_model

@@ -7,7 +7,7 @@ itself leaves `Credentials` as a plain string for the one place that makes a hea
 import os
 import re
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -46,13 +46,13 @@ class Reference:
     """Where a credential is: `env:NAME`, `file:PATH`, `keyring:SERVICE/NAME`, or the credential itself (`plain`).
 
     A relative path begins at `folder`, the one of the file that says it; `~` is the user's home. `setting` is the name
-    of the setting, for messages.
+    of the setting, for messages. `place` is what follows the colon.
 
     Raises:
         ConfigError: It is none of these. The message does not show it.
     """
 
-    __slots__ = ("_text", "kind", "setting")
+    __slots__ = ("kind", "place", "setting")
 
     def __init__(self, text: str, *, folder: Path, setting: str = "api_key") -> None:
         found = _SCHEME.fullmatch(text)
@@ -62,25 +62,18 @@ class Reference:
             raise ConfigError(f"{setting}: unknown kind of reference {found[1]!r}", hint=hint)
         self.setting = setting
         self.kind = cast("Kind", found[1]) if found else "plain"
-        self._text = found[2] if found else text
+        self.place = found[2] if found else text
         if self.kind == "file":
-            self._text = str(folder / Path(self._text).expanduser())
-        if not self._text or (self.kind == "keyring" and not all(self._text.rpartition("/"))):
+            self.place = str(folder / Path(self.place).expanduser())
+        if not self.place or (self.kind == "keyring" and not all(self.place.rpartition("/"))):
             raise ConfigError(f"{setting} names nothing", hint="Use env:NAME, file:PATH or keyring:SERVICE/NAME.")
 
     def __repr__(self) -> str:
-        return "a key that stands there" if self.kind == "plain" else f"{self.kind}:{self._text}"
-
-    @property
-    def name(self) -> str:
-        """What rows and messages call it: the variable's name, the reference, or the setting that holds it."""
-        if self.kind == "plain":
-            return self.setting
-        return self._text if self.kind == "env" else repr(self)
+        return "a key that stands there" if self.kind == "plain" else f"{self.kind}:{self.place}"
 
     def is_set(self, variables: Mapping[str, str]) -> bool:
         """Whether there is a key, as far as can be said without looking for it."""
-        return self.kind != "env" or bool(variables.get(self._text))
+        return self.kind != "env" or bool(variables.get(self.place))
 
     def resolve(self, variables: Mapping[str, str]) -> str:
         """The key.
@@ -91,13 +84,13 @@ class Reference:
         """
         match self.kind:
             case "env":
-                key = variables.get(self._text, "")
+                key = variables.get(self.place, "")
             case "file":
-                key = _from_file(Path(self._text), self.setting)
+                key = _from_file(Path(self.place), self.setting)
             case "keyring":
-                key = _from_keyring(self._text, self.setting)
+                key = _from_keyring(self.place, self.setting)
             case "plain":
-                key = self._text
+                key = self.place
         if not key:
             raise MissingCredentialError(f"{self.setting}: {self!r} holds no key", hint=_PUT_IT_THERE[self.kind])
         return key
@@ -112,13 +105,10 @@ _PUT_IT_THERE: Mapping[Kind, str] = {
 
 
 class Credentials(Mapping[str, str]):
-    """Keys by the names that rows know them by. Each is looked up when asked for; none is shown.
+    """Keys by the names that a router knows them by: a variable's, or a provider's. Each is looked up when asked for."""
 
-    A key in a file is read anew each time, so that it can be replaced while a process runs.
-    """
-
-    def __init__(self, references: Iterable[Reference], variables: Mapping[str, str]) -> None:
-        self._references = {each.name: each for each in references}
+    def __init__(self, references: Mapping[str, Reference], variables: Mapping[str, str]) -> None:
+        self._references = references
         self._variables = Variables(variables)
 
     def __getitem__(self, name: str) -> str:

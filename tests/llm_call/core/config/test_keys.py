@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from llm_call.core.config import Settings, build_client, shown
-from llm_call.core.config import secrets as secrets_module
-from llm_call.core.config.secrets import Credentials, Reference
 from llm_call.core.domain.errors import ConfigError, LLMCallError, MissingCredentialError
+from llm_call.core.providers import credentials as credentials_module
+from llm_call.core.providers.credentials import Credentials, Reference
 
 Loaded = Callable[..., Settings]
 KEY = "zq-0123456789"
@@ -28,7 +28,7 @@ def key_file(tmp_path: Path) -> Path:
 @pytest.fixture(autouse=True)
 def _forgotten() -> Iterator[None]:
     yield
-    secrets_module._from_keyring.cache_clear()
+    credentials_module._from_keyring.cache_clear()
 
 
 def reference(text: str, folder: Path = Path()) -> Reference:
@@ -56,11 +56,10 @@ def test_a_file_that_others_may_read_is_warned_of(key_file: Path) -> None:
 
 
 def test_a_file_is_read_anew_each_time(key_file: Path) -> None:
-    credentials = Credentials([reference(f"file:{key_file}")], {})
-    (name,) = credentials
-    assert credentials[name] == KEY
+    credentials = Credentials({"groq": reference(f"file:{key_file}")}, {})
+    assert credentials["groq"] == KEY
     key_file.write_text("zq-replaced", encoding="utf-8")
-    assert credentials[name] == "zq-replaced"
+    assert credentials["groq"] == "zq-replaced"
 
 
 @pytest.mark.parametrize(
@@ -164,7 +163,7 @@ def test_what_is_shown_of_a_key_is_where_it_is(loaded: Loaded) -> None:
     assert values["providers.groq.api_key"] == "<set by a key that stands there>"
     assert values["providers.xai.api_key"] == "<set by keyring:a/b>"
     assert values["providers.openai.api_key"] == "<set by env:MINE>"
-    assert {"MINE", "MISTRAL_API_KEY", "keyring:a/b", "providers.groq.api_key"} == set(settings.credentials)
+    assert {"MINE", "MISTRAL_API_KEY", "groq", "xai"} == set(settings.credentials)
     client = build_client(settings)
     plan = client.plan("hi", model="groq/x")
     for each in (settings, settings.config, settings.credentials, list(shown(settings)), plan, client.router.rows):
