@@ -48,7 +48,7 @@ def test_set_changes_a_setting_for_one_run(run: Run) -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["timeouts.conect=3"], "Did you mean timeouts.connect?"),
+        (["timeouts.conn=3"], "Did you mean timeouts.connect?"),
         (["timeouts.connect"], "has no value"),
         (["timeouts.connect=soon"], "Expected `float`"),
     ],

@@ -108,7 +108,7 @@ def test_a_wrong_variable_and_a_wrong_argument_are_named(loaded: Loaded) -> None
     with pytest.raises(ConfigError, match=r"argument: timeouts\.connect: Expected `float`"):
         loaded(arguments={"timeouts.connect": "soon"})
     with pytest.raises(ConfigError) as caught:
-        loaded(arguments={"timeouts.conect": "3"})
+        loaded(arguments={"timeouts.conn": "3"})
     assert caught.value.hint == "Did you mean timeouts.connect?"
     with pytest.raises(ConfigError, match="LLM_CALL_TRUST"):
         loaded(LLM_CALL_TRUST="perhaps")
