@@ -96,7 +96,7 @@ def test_json_output_is_the_whole_result(shell: Make) -> None:
 @pytest.mark.parametrize(
     ("words", "step", "code", "said"),
     [
-        (["--model", "opnai/x"], chat_reply("x"), 2, "Did you mean openai"),
+        (["--model", "opnai"], chat_reply("x"), 2, "Did you mean openai"),
         (["--model", "max/opus"], chat_reply("x"), 2, "not supported in this version"),
         (["--model", "a\nb"], chat_reply("x"), 2, "is no model name"),
         (["--schema", "/nowhere.json"], chat_reply("x"), 2, "/nowhere.json"),
