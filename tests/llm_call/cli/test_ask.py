@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from llm_call.core.domain.errors import ConnectionFailedError
+from llm_call.core.providers import catalog
 from llm_call.testing.scripted import Step, chat_reply, error_reply, stream_reply
 
 Make = Callable[..., Any]
@@ -71,6 +72,17 @@ def test_the_trace_is_a_timeline_on_standard_error(shell: Make) -> None:
     assert "AuthenticationError" in lines[1]
     assert "openai/b" in lines[2]
     assert "answered" in lines[2]
+
+
+@pytest.mark.parametrize(("installed", "times"), [(False, 1), (True, 0)])
+def test_the_trace_says_once_that_prices_are_an_extra(
+    shell: Make, monkeypatch: pytest.MonkeyPatch, installed: bool, times: int
+) -> None:
+    monkeypatch.setattr(catalog, "find_spec", lambda name: object() if installed else None)
+    done = shell(chat_reply("{}"), chat_reply("ok"))(
+        "ask", "hi", "-m", "openai/gpt-4o", "-v", "contains:text=ok", "--trace"
+    )
+    assert done.stderr.count('pip install "llm-call[prices]"') == times
 
 
 def test_the_trace_is_told_where_no_answer_came_too(shell: Make) -> None:
