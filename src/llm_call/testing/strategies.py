@@ -3,14 +3,18 @@
 Needs hypothesis, which is no dependency of the library: import this module in tests only.
 """
 
-from typing import Any
+from typing import Any, TypeVar
 
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from llm_call.core.domain.messages import Media, Message, Part, Reasoning, Role, Text, ToolCall, ToolResult
 from llm_call.core.domain.profile import Profile
 from llm_call.core.domain.request import OutputSpec, Request, Settings, Tool, ToolChoice
 from llm_call.core.domain.response import Finish, FinishReason, Response, Usage
+from llm_call.core.wire.origin import marked_request
+
+V = TypeVar("V", bound=Message | Request | Response)
 
 IMAGE_TYPES = ("image/png", "image/jpeg", "image/gif", "image/webp")
 AUDIO_TYPES = ("audio/wav", "audio/mpeg", "audio/x-wav", "audio/ogg")
@@ -53,6 +57,17 @@ def unknown_fields() -> st.SearchStrategy[dict[str, Any]]:
     """Fields that no dialect knows, as `provider_data` keeps them, often none; never null or empty."""
     values = json_values().filter(lambda value: value not in (None, [], {}))
     return st.just({}) | st.dictionaries(names().map("x_".__add__), values, min_size=1, max_size=2)
+
+
+def in_dialect(value: V, dialect: str) -> V:
+    """`value` with all that it keeps marked as `dialect`'s; the strategies here draw what is kept unmarked."""
+    if isinstance(value, Request):
+        messages = marked_request(value, dialect).messages
+        return replace(value, messages=messages)
+    said = value if isinstance(value, Message) else Message(role="assistant", parts=value.parts)
+    marked = marked_request(Request(model="", messages=(said,)), dialect).messages[0]
+    kept = {dialect: value.provider_data} if value.provider_data else {}
+    return replace(value, parts=marked.parts, provider_data=kept)
 
 
 def fields_that_clash(*fields: str) -> st.SearchStrategy[dict[str, Any]]:
@@ -139,9 +154,7 @@ def reasoning() -> st.SearchStrategy[Reasoning]:
 
 def messages() -> st.SearchStrategy[Message]:
     """Messages of every role, with the parts that a role may have, in any order."""
-    spoken: st.SearchStrategy[Part] = text_parts() | st.builds(
-        Text, text=texts(), provider_data=st.just({"refusal": True})
-    )
+    spoken: st.SearchStrategy[Part] = text_parts() | st.builds(Text, text=texts(), refusal=st.just(value=True))
     return (
         _message("system", text_parts())
         | _message("developer", text_parts())

@@ -1,4 +1,8 @@
-"""What is said: messages and the parts they are made of. Pure values."""
+"""What is said: messages and the parts they are made of. Pure values.
+
+`provider_data`, wherever it stands, keeps what a dialect said that no other field holds: `{dialect: {field: value}}`.
+It goes back to that dialect as it came, and to no other.
+"""
 
 from collections.abc import Mapping
 from typing import Any, Literal
@@ -9,9 +13,10 @@ Role = Literal["system", "developer", "user", "assistant", "tool"]
 
 
 class Text(Struct, frozen=True, kw_only=True, tag="text"):
-    """Plain text."""
+    """Plain text. `refusal` says that it is the model's refusal to answer."""
 
     text: str
+    refusal: bool = False
     provider_data: Mapping[str, Any] = {}
 
 
@@ -26,7 +31,7 @@ class Media(Struct, frozen=True, kw_only=True, tag="media"):
 
 
 class Reasoning(Struct, frozen=True, kw_only=True, tag="reasoning"):
-    """What a model thought before it answered. `signature` goes back to the provider untouched."""
+    """What a model thought before it answered. `signature` goes back to the dialect it came in, untouched."""
 
     text: str
     signature: str | None = None
@@ -55,7 +60,7 @@ Part = Text | Media | Reasoning | ToolCall | ToolResult
 
 
 class Message(Struct, frozen=True, kw_only=True):
-    """One turn. `provider_data` keeps wire fields that no other field holds, so that they round-trip."""
+    """One turn."""
 
     role: Role
     parts: tuple[Part, ...] = ()

@@ -50,7 +50,7 @@ class Notice(Struct, frozen=True, kw_only=True):
 
 
 class Response(Struct, frozen=True, kw_only=True):
-    """One answer. `model` is the one that really answered; unknown wire fields stand in `provider_data`."""
+    """One answer. `model` is the one that really answered; unknown wire fields stand in `provider_data` under their dialect."""
 
     model: str
     parts: tuple[Part, ...] = ()

@@ -16,6 +16,7 @@ wins), `stop_sequence`, and under `usage` the counts that `Usage` has no field f
 """
 
 from collections.abc import Mapping
+from copy import deepcopy
 from typing import Any
 
 import msgspec
@@ -34,6 +35,7 @@ from llm_call.core.wire.reading import (
     count,
     decode_json,
     mapping,
+    merge,
     parse,
     string,
     unknown,
@@ -223,6 +225,8 @@ class AnswerReader:
 class AnthropicMessagesStreamDecoder(AnswerStreamDecoder[AnswerReader]):
     """One streamed answer: complete with `message_stop`, or with its stop reason alone at the end."""
 
+    dialect = "anthropic_messages"
+
     def __init__(self) -> None:
         super().__init__(AnswerReader())
 
@@ -322,20 +326,9 @@ def _take_field(block: _Block, kind: str, delta: Mapping[str, Any]) -> None:
         block.signature = string(delta.get("signature"), "delta.signature") or None
         return
     fields = {"citations": [delta.get("citation")]} if kind == "citations_delta" else unknown(delta, {"type"})
-    before = block.extra or (block.part.provider_data if block.part else {})
-    block.extra = _merged(before, fields)
-
-
-def _merged(before: Mapping[str, Any], more: Mapping[str, Any]) -> dict[str, Any]:
-    """Both: lists go on, objects are merged, of anything else the last word counts."""
-    both = dict(before)
-    for name, value in more.items():
-        old = both.get(name)
-        if type(old) is dict and type(value) is dict:
-            both[name] = _merged(old, value)
-        else:
-            both[name] = old + value if type(old) is list and type(value) is list else value
-    return both
+    if not block.extra and block.part:
+        block.extra = deepcopy(dict(block.part.provider_data))  # that part has been handed out
+    merge(block.extra, fields)
 
 
 def _usage(wire: Mapping[str, Any]) -> tuple[Usage, dict[str, Any]]:

@@ -8,8 +8,7 @@ that the server runs), the tools as given stand in `provider_options` too.
 An answer's `input_tokens` come with the end of a stream: at its start nothing is known, and zeros stand there.
 """
 
-from base64 import b64decode
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
 import msgspec
@@ -46,10 +45,11 @@ from llm_call.core.wire.anthropic_messages import (
     PDF,
     PLAIN_TEXT,
     SETTINGS,
-    THOUGHTS,
 )
 from llm_call.core.wire.anthropic_messages_answer import CACHE_WRITE, FINISH
-from llm_call.core.wire.openai_chat import ANY_IMAGE, STORED_FILE
+from llm_call.core.wire.origin import OwnEvents, marked_request, own_response
+from llm_call.core.wire.reading import MalformedError, decode_json, from_base64, unnamed
+from llm_call.core.wire.writing import ANY_IMAGE, STORED_FILE, as_mapping, encode_json
 
 _ERRORS: Mapping[type[Exception], tuple[int, str]] = {
     BadRequestError: (400, "invalid_request_error"),
@@ -86,8 +86,6 @@ _SOURCE_FIELDS: Mapping[str, frozenset[str]] = {
     "text": frozenset({"type", "media_type", "data"}),
     "url": frozenset({"type", "url"}),
 }
-_encode_json = msgspec.json.Encoder().encode
-_decode_json = msgspec.json.Decoder().decode
 
 
 class _TextBlock(Struct):
@@ -186,10 +184,12 @@ class AnthropicMessagesServerCodec:
     def decode_request(self, body: bytes) -> tuple[Request, bool]:
         """The request, and whether its answer is to be streamed."""
         try:
-            wire, raw = _decode_body(body), _decode_json(body)
+            wire, raw = _decode_body(body), decode_json(body)
+            return marked_request(_request(wire, raw), self.name), bool(wire.stream)
+        except MalformedError as error:
+            raise _bad(str(error)) from error
         except (ValueError, RecursionError) as error:
             raise _bad(f"the body is no request of the Messages API: {error}") from error
-        return _request(wire, raw), bool(wire.stream)
 
     def encode_response(self, response: Response) -> bytes:
         """The answer as one body.
@@ -197,16 +197,17 @@ class AnthropicMessagesServerCodec:
         Raises:
             UnsupportedError: It holds a part that an answer of this dialect cannot hold.
         """
+        response = own_response(response, self.name)
         body = _message(response.model, response.id) | {
             "content": [_block(part) for part in response.parts],
             "stop_reason": _stop(response.finish_reason),
             "usage": _usage(response.usage, response.provider_data),
         }
-        return _encode_json(body | _unknown(response.provider_data, {"usage", *(body.keys() - {"stop_sequence"})}))
+        return encode_json(body | unnamed(response.provider_data, {"usage", *(body.keys() - {"stop_sequence"})}))
 
     def encode_error(self, error: LLMCallError) -> tuple[int, bytes]:
         """The status for the class of `error`, and the dialect's form of an error body."""
-        return _status(error)[0], _encode_json(_error(error))
+        return _status(error)[0], encode_json(_error(error))
 
     def stream_encoder(self) -> "AnthropicMessagesStreamEncoder":
         """An encoder for one streamed answer."""
@@ -217,12 +218,13 @@ class AnthropicMessagesStreamEncoder:
     """One answer as events of the dialect. Blocks are numbered in the order in which they begin."""
 
     def __init__(self) -> None:
+        self._own = OwnEvents("anthropic_messages")
         self._numbers: dict[int, int] = {}
         self._blocks: dict[int, Mapping[str, Any]] = {}
 
     def encode(self, event: Event) -> bytes:
         """The events of the wire for `event`; may be none."""
-        match event:
+        match self._own(event):
             case PartDelta(index=index, text=text):
                 return self._piece(index, text) if text else b""
             case ResponseStart(model=model, id=identity):
@@ -231,10 +233,10 @@ class AnthropicMessagesStreamEncoder:
                 return _frame("message_start", message=message)
             case PartStart(index=index, part=part):
                 return self._start(index, part)
-            case PartEnd():
-                return self._stop(event)
-            case ResponseEnd():
-                return _end(event)
+            case PartEnd() as end:
+                return self._stop(end)
+            case ResponseEnd() as end:
+                return _end(end)
 
     def encode_error(self, error: LLMCallError) -> bytes:
         """The error as the last event. No `message_stop` follows: the answer is not complete."""
@@ -272,7 +274,7 @@ class AnthropicMessagesStreamEncoder:
 
 
 def _request(wire: _Body, raw: Mapping[str, Any]) -> Request:
-    options = _unknown(raw, _Body.__struct_fields__)
+    options = unnamed(raw, _Body.__struct_fields__)
     messages = [_read_message(each, raw["messages"][at], f"$.messages[{at}]") for at, each in enumerate(wire.messages)]
     if wire.system is not None:
         messages.insert(0, Message(role="system", parts=_read_content(wire.system, "$.system")))
@@ -302,7 +304,7 @@ def _settings(wire: _Body, effort: str | None) -> Settings:
 
 def _effort(wire: _Body, raw: Mapping[str, Any], options: dict[str, Any]) -> str | None:
     """The effort that the canonical setting can say; what it cannot is kept in `options` as it came."""
-    config = _unknown(raw.get("output_config") or {}, {"format"})
+    config = unnamed(raw.get("output_config") or {}, {"format"})
     effort = None if wire.output_config is None else wire.output_config.effort
     if wire.thinking == ADAPTIVE and effort is not None:
         del config["effort"]
@@ -320,7 +322,7 @@ def _effort(wire: _Body, raw: Mapping[str, Any], options: dict[str, Any]) -> str
 def _tools(tools: Sequence[_Tool], raw: Mapping[str, Any], options: dict[str, Any]) -> tuple[Tool, ...]:
     given = raw.get("tools") or ()
     if any(tool.type not in {None, "custom"} for tool in tools) or any(
-        _unknown(each, _Tool.__struct_fields__) for each in given
+        unnamed(each, _Tool.__struct_fields__) for each in given
     ):
         options["tools"] = given
     return tuple(
@@ -344,7 +346,7 @@ def _output(config: _OutputConfig | None) -> OutputSpec | None:
 
 def _read_message(wire: _Message, raw: Mapping[str, Any], where: str) -> Message:
     parts = _read_content(wire.content, f"{where}.content")
-    kept = _unknown(raw, MESSAGE_FIELDS)
+    kept = unnamed(raw, MESSAGE_FIELDS)
     if wire.role == "user" and parts and all(isinstance(part, ToolResult) for part in parts):
         return Message(role="tool", parts=parts, provider_data=kept)
     return Message(role=wire.role, parts=parts, provider_data=kept)
@@ -357,7 +359,7 @@ def _read_content(content: str | list[msgspec.Raw], where: str) -> tuple[Part, .
 
 
 def _read_block(raw: msgspec.Raw, where: str) -> Part:
-    block = _decode_json(raw)
+    block = decode_json(raw)
     kind = block.get("type") if isinstance(block, dict) else None
     if not isinstance(kind, str):
         raise _bad(f"{where} is no block with a type")
@@ -365,7 +367,7 @@ def _read_block(raw: msgspec.Raw, where: str) -> Part:
     if read is None:
         return Text(text="", provider_data={"block": block})
     try:
-        return read(raw, _unknown(block, BLOCK_FIELDS[kind]), where)
+        return read(raw, unnamed(block, BLOCK_FIELDS[kind]), where)
     except msgspec.ValidationError as error:
         raise _bad(f"{where}: {error}") from error
 
@@ -406,10 +408,10 @@ def _read_result(raw: msgspec.Raw, extra: dict[str, Any], where: str) -> ToolRes
 def _read_image(raw: msgspec.Raw, extra: dict[str, Any], where: str) -> Media:
     source = _decode_image(raw).source
     if not _is_known(source, raw):
-        return Media(media_type=ANY_IMAGE, provider_data=extra | {"source": _decode_json(raw)["source"]})
+        return Media(media_type=ANY_IMAGE, provider_data=extra | {"source": decode_json(raw)["source"]})
     if source.type == "url":
         return Media(media_type=ANY_IMAGE, url=source.url, provider_data=extra)
-    data = _base64(source.data, f"{where}.source.data")
+    data = from_base64(source.data, f"{where}.source.data")
     return Media(media_type=source.media_type, data=data, provider_data=extra)
 
 
@@ -417,20 +419,20 @@ def _read_document(raw: msgspec.Raw, extra: dict[str, Any], where: str) -> Media
     block = _decode_document(raw)
     source = block.source
     if not _is_known(source, raw):
-        kept = extra | {"source": _decode_json(raw)["source"]}
+        kept = extra | {"source": decode_json(raw)["source"]}
         return Media(media_type=STORED_FILE, name=block.title, provider_data=kept)
     if source.type == "url":
         return Media(media_type=PDF, url=source.url, name=block.title, provider_data=extra)
     if source.type == "text":
         return Media(media_type=PLAIN_TEXT, data=source.data.encode(), name=block.title, provider_data=extra)
-    data = _base64(source.data, f"{where}.source.data")
+    data = from_base64(source.data, f"{where}.source.data")
     return Media(media_type=source.media_type, data=data, name=block.title, provider_data=extra)
 
 
 def _is_known(source: _Source, raw: msgspec.Raw) -> bool:
     """Whether the source can be said in full by a `Media`; a stored file or a list of blocks cannot."""
     fields = _SOURCE_FIELDS.get(source.type)
-    return fields is not None and fields == _decode_json(raw)["source"].keys()
+    return fields is not None and fields == decode_json(raw)["source"].keys()
 
 
 _decode_text = msgspec.json.Decoder(_TextBlock).decode
@@ -451,19 +453,8 @@ _READERS: Mapping[str, Callable[[msgspec.Raw, dict[str, Any], str], Part]] = {
 }
 
 
-def _base64(data: str, where: str) -> bytes:
-    try:
-        return b64decode(data, validate=True)
-    except ValueError as error:
-        raise _bad(f"{where} is no base64: {error}") from error
-
-
 def _bad(message: str) -> BadRequestError:
     return BadRequestError(message, status=400, hint="Send the request as the Messages API defines it.")
-
-
-def _unknown(raw: Mapping[str, Any], known: Collection[str]) -> dict[str, Any]:
-    return {name: value for name, value in raw.items() if name not in known}
 
 
 def _message(model: str, identity: str | None) -> dict[str, Any]:
@@ -483,15 +474,14 @@ def _block(part: Part) -> dict[str, Any]:
         case Reasoning() if extra.get("type") == "redacted_thinking":
             return dict(extra)
         case Reasoning(text=text, signature=signature):
-            kept = extra if extra.get("type") in THOUGHTS else {}  # what other dialects keep is not for this one
-            return {**kept, "type": "thinking", "thinking": text, "signature": signature or ""}
+            return {**extra, "type": "thinking", "thinking": text, "signature": signature or ""}
     raise UnsupportedError(f"an answer of the Messages API cannot hold a {type(part).__name__}")
 
 
 def _input(arguments: str) -> Any:
     """A tool call's input: the model's own text where it is an object, else that text in one."""
     try:
-        is_object = type(_decode_json(arguments)) is dict
+        is_object = type(decode_json(arguments)) is dict
     except (ValueError, RecursionError):
         is_object = False
     if is_object:
@@ -511,7 +501,7 @@ def _added(block: Mapping[str, Any], kept: Mapping[str, Any]) -> dict[str, Any]:
 
 def _end(event: ResponseEnd) -> bytes:
     kept = event.provider_data
-    delta = {"stop_sequence": None} | _unknown(kept, {"usage"}) | {"stop_reason": _stop(event.finish_reason)}
+    delta = {"stop_sequence": None} | unnamed(kept, {"usage"}) | {"stop_reason": _stop(event.finish_reason)}
     frame = _frame("message_delta", delta=delta, usage=_usage(event.usage, kept))
     return frame + _frame("message_stop")
 
@@ -525,7 +515,7 @@ def _stop(reason: FinishReason) -> str:
 
 
 def _usage(usage: Usage, kept: Mapping[str, Any]) -> dict[str, Any]:
-    wire = dict(_mapping(kept.get("usage")))
+    wire = dict(as_mapping(kept.get("usage")))
     cached, written = usage.cached_input_tokens, wire.get(CACHE_WRITE)
     if usage.input_tokens is not None:
         wire["input_tokens"] = max(usage.input_tokens - (cached or 0) - (written if type(written) is int else 0), 0)
@@ -534,7 +524,7 @@ def _usage(usage: Usage, kept: Mapping[str, Any]) -> dict[str, Any]:
     if usage.output_tokens is not None:
         wire["output_tokens"] = usage.output_tokens
     if usage.reasoning_tokens is not None:
-        details = _mapping(wire.get("output_tokens_details"))
+        details = as_mapping(wire.get("output_tokens_details"))
         wire["output_tokens_details"] = {**details, "thinking_tokens": usage.reasoning_tokens}
     return wire
 
@@ -555,8 +545,4 @@ def _frame(kind: str, **fields: Any) -> bytes:
 
 
 def _event(value: Mapping[str, Any]) -> bytes:
-    return f"event: {value['type']}\ndata: ".encode() + _encode_json(value) + b"\n\n"
-
-
-def _mapping(value: Any) -> Mapping[str, Any]:
-    return value if isinstance(value, Mapping) else {}
+    return f"event: {value['type']}\ndata: ".encode() + encode_json(value) + b"\n\n"

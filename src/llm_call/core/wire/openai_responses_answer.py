@@ -28,7 +28,7 @@ from llm_call.core.domain.messages import Part, Reasoning, Text, ToolCall
 from llm_call.core.domain.response import Finish, FinishReason, Usage
 from llm_call.core.wire.framing import ServerSentEvent
 from llm_call.core.wire.http_errors import decode_stream_error, excerpt
-from llm_call.core.wire.openai_chat_answer import REFUSAL, is_error
+from llm_call.core.wire.openai_chat_answer import is_error
 from llm_call.core.wire.reading import (
     DONE,
     AnswerStreamDecoder,
@@ -64,7 +64,7 @@ _USAGE_FIELDS = frozenset(
     {"input_tokens", "output_tokens", "total_tokens", "input_tokens_details", "output_tokens_details"}
 )
 _EMPTY_TEXT = Text(text="")
-_EMPTY_REFUSAL = Text(text="", provider_data=REFUSAL)
+_EMPTY_REFUSAL = Text(text="", refusal=True)
 _EMPTY_REASONING = {kind: Reasoning(text="", provider_data={"type": kind}) for kind in REASONING_FIELDS}
 _TEXT_DELTAS: Mapping[str, Text] = {
     "response.output_text.delta": _EMPTY_TEXT,
@@ -378,6 +378,8 @@ class AnswerReader:
 
 class OpenAIResponsesStreamDecoder(AnswerStreamDecoder[AnswerReader]):
     """One streamed answer: complete when the server says so, and never otherwise."""
+
+    dialect = "openai_responses"
 
     def __init__(self) -> None:
         super().__init__(AnswerReader())

@@ -110,7 +110,7 @@ def test_every_field_has_its_place_in_the_request() -> None:
     )
     assert stream
     assert request.messages == (
-        Message(role="system", parts=(Text(text="Be brief.", provider_data=CACHED),)),
+        Message(role="system", parts=(Text(text="Be brief.", provider_data={"anthropic_messages": CACHED}),)),
         message("user", "hi"),
     )
     assert request.settings == Settings(
@@ -159,15 +159,20 @@ def test_tools_that_say_more_than_ours_can_are_kept_as_given() -> None:
     [
         (
             {"type": "image", "source": {"type": "url", "url": "https://x.org/a"}, **CACHED},
-            Media(media_type="image/*", url="https://x.org/a", provider_data=CACHED),
+            Media(media_type="image/*", url="https://x.org/a", provider_data={"anthropic_messages": CACHED}),
         ),
         (
             {"type": "image", "source": {"type": "file", "file_id": "f"}},
-            Media(media_type="image/*", provider_data={"source": {"type": "file", "file_id": "f"}}),
+            Media(
+                media_type="image/*", provider_data={"anthropic_messages": {"source": {"type": "file", "file_id": "f"}}}
+            ),
         ),
         (
             {"type": "image", "source": {"type": "url", "url": "https://x.org/a", "x": 1}},
-            Media(media_type="image/*", provider_data={"source": {"type": "url", "url": "https://x.org/a", "x": 1}}),
+            Media(
+                media_type="image/*",
+                provider_data={"anthropic_messages": {"source": {"type": "url", "url": "https://x.org/a", "x": 1}}},
+            ),
         ),
         (
             {"type": "document", "source": {"type": "url", "url": "https://x.org/a"}, "title": "t"},
@@ -181,12 +186,14 @@ def test_tools_that_say_more_than_ours_can_are_kept_as_given() -> None:
             {"type": "document", "source": {"type": "content", "content": []}, "citations": {"enabled": True}},
             Media(
                 media_type="application/octet-stream",
-                provider_data={"source": {"type": "content", "content": []}, "citations": {"enabled": True}},
+                provider_data={
+                    "anthropic_messages": {"source": {"type": "content", "content": []}, "citations": {"enabled": True}}
+                },
             ),
         ),
         (
             {"type": "search_result", "title": "t"},
-            Text(text="", provider_data={"block": {"type": "search_result", "title": "t"}}),
+            Text(text="", provider_data={"anthropic_messages": {"block": {"type": "search_result", "title": "t"}}}),
         ),
     ],
 )
@@ -218,7 +225,7 @@ def test_an_answer_is_written_as_clients_expect_it() -> None:
         id="msg_1",
         model="m",
         parts=(
-            Reasoning(text="hm", signature="s", provider_data={"field": "reasoning"}),
+            Reasoning(text="hm", signature="s", provider_data={"openai_responses": {"type": "summary_text"}}),
             Text(text="4"),
             ToolCall(id="a", name="f", arguments='{"x": 1.0}'),
             ToolCall(id="b", name="f", arguments=""),
@@ -226,7 +233,7 @@ def test_an_answer_is_written_as_clients_expect_it() -> None:
         ),
         finish_reason=FinishReason(unified="tool_calls", raw="tool_calls"),
         usage=Usage(input_tokens=123, output_tokens=3, cached_input_tokens=100, reasoning_tokens=2),
-        provider_data={"container": {"id": "c"}, "usage": {"cache_creation_input_tokens": 20}},
+        provider_data={"anthropic_messages": {"container": {"id": "c"}, "usage": {"cache_creation_input_tokens": 20}}},
     )
     assert msgspec.json.decode(SERVER.encode_response(response)) == {
         "id": "msg_1",
@@ -234,7 +241,7 @@ def test_an_answer_is_written_as_clients_expect_it() -> None:
         "role": "assistant",
         "model": "m",
         "content": [
-            {"type": "thinking", "thinking": "hm", "signature": "s"},
+            {"type": "thinking", "thinking": "hm", "signature": ""},
             {"type": "text", "text": "4"},
             {"type": "tool_use", "id": "a", "name": "f", "input": {"x": 1.0}},
             {"type": "tool_use", "id": "b", "name": "f", "input": {}},
@@ -284,7 +291,7 @@ def test_a_stream_is_written_event_by_event() -> None:
         PartStart(index=4, part=Text(text="")),
         PartDelta(index=4, text="4"),
         PartDelta(index=4, text=""),
-        PartEnd(index=4, provider_data={"citations": [{"n": 1}], "x": 2}),
+        PartEnd(index=4, provider_data={"anthropic_messages": {"citations": [{"n": 1}], "x": 2}}),
         PartStart(index=7, part=ToolCall(id="a", name="f", arguments="")),
         PartDelta(index=7, text="{}"),
         PartEnd(index=7, signature="s"),
@@ -351,7 +358,7 @@ def test_an_answer_of_another_dialect_reaches_a_client_of_this_one_whole_and_in_
         id="c1",
         model="m",
         parts=(
-            Reasoning(text="hm", provider_data={"field": "reasoning_content"}),
+            Reasoning(text="hm", provider_data={"openai_chat": {"field": "reasoning_content"}}),
             Text(text="4"),
             ToolCall(id="a", name="f", arguments='{"x": 1}'),
             ToolCall(id="b", name="g", arguments="{}"),
@@ -365,7 +372,7 @@ def test_an_answer_of_another_dialect_reaches_a_client_of_this_one_whole_and_in_
     got = fold([*decoder.feed(b"".join(encoder.encode(event) for event in events)), *decoder.close()])
     assert got == CLIENT.decode_response(SERVER.encode_response(response))
     assert (got.text, got.tool_calls, got.usage) == (response.text, response.tool_calls, response.usage)
-    assert got.parts[0] == Reasoning(text="hm", provider_data={"type": "thinking"})
+    assert got.parts[0] == Reasoning(text="hm", provider_data={"anthropic_messages": {"type": "thinking"}})
 
 
 @pytest.mark.parametrize(
