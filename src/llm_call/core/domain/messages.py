@@ -12,11 +12,18 @@ from msgspec import Struct
 Role = Literal["system", "developer", "user", "assistant", "tool"]
 
 
+class CacheMarker(Struct, frozen=True, kw_only=True):
+    """The prompt up to and with what bears this is worth caching: for `ttl`, or as long as the provider thinks best."""
+
+    ttl: Literal["5m", "1h"] | None = None
+
+
 class Text(Struct, frozen=True, kw_only=True, tag="text"):
     """Plain text. `refusal` says that it is the model's refusal to answer."""
 
     text: str
     refusal: bool = False
+    cache: CacheMarker | None = None
     provider_data: Mapping[str, Any] = {}
 
 
@@ -27,6 +34,7 @@ class Media(Struct, frozen=True, kw_only=True, tag="media"):
     data: bytes | None = None
     url: str | None = None
     name: str | None = None
+    cache: CacheMarker | None = None
     provider_data: Mapping[str, Any] = {}
 
 
@@ -53,6 +61,7 @@ class ToolResult(Struct, frozen=True, kw_only=True, tag="tool_result"):
     call_id: str
     parts: tuple[Text | Media, ...] = ()
     is_error: bool = False
+    cache: CacheMarker | None = None
     provider_data: Mapping[str, Any] = {}
 
 

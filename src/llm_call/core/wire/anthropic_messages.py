@@ -13,7 +13,7 @@ How canonical values stand on the wire, beside the obvious:
 - A tool call's arguments go out as the model wrote them. What is no JSON object stands under `INVALID_JSON`.
 - Media without data or URL have their source (`{"type": "file", ...}`) in `provider_data["source"]`.
 - An empty `Text` with a block in `provider_data["block"]` is that block.
-- Other `provider_data` of a message or a part (`cache_control`, `citations`, ...) is laid beside its fields.
+- Other `provider_data` of a message or a part (`citations`, ...) is laid beside its fields.
 - `provider_options["betas"]`, a list of names, is the header `anthropic-beta`.
 - Texts without a visible character are left out: the API refuses them.
 """
@@ -33,6 +33,7 @@ from llm_call.core.wire import anthropic_messages_answer as answers
 from llm_call.core.wire import anthropic_messages_errors as errors
 from llm_call.core.wire.anthropic_messages_answer import AnthropicMessagesStreamDecoder
 from llm_call.core.wire.base import Notices, WireRequest
+from llm_call.core.wire.caching import cache_field
 from llm_call.core.wire.http_errors import excerpt
 from llm_call.core.wire.origin import marked_events, own_request
 from llm_call.core.wire.reading import decode_json, parse, split_data_url
@@ -82,7 +83,7 @@ class AnthropicMessagesCodec:
     def encode_request(self, request: Request, *, stream: bool, profile: Profile) -> WireRequest:
         """The request as the body of a POST to `messages`."""
         notices = Notices()
-        own = own_request(request, self.name, notices)
+        own = own_request(request, self.name, notices, cache_markers=True)
         headers = _headers(own.provider_options, notices)
         body = encode_body(lambda: _body(own, stream, profile, notices))
         return WireRequest(path="/messages", body=body, headers=headers, stream=stream, notices=tuple(notices))
@@ -170,11 +171,12 @@ def _tool(tool: Tool, field: str, notices: Notices) -> dict[str, Any]:
     if not tool.parameters:
         notices.add(f"{field}.parameters", "translated", "no parameters are sent as an object without properties")
     wire: dict[str, Any] = {"name": tool.name, "input_schema": tool.parameters or NO_PARAMETERS}
+    wire |= cache_field(tool.cache)
     if tool.description:
         wire["description"] = tool.description
     if tool.strict is not None:
         wire["strict"] = tool.strict
-    return wire
+    return beside(wire, tool.provider_data, wire.keys(), f"{field}.provider_data", notices)
 
 
 def _add_tool_choice(body: dict[str, Any], request: Request, notices: Notices) -> None:
@@ -353,11 +355,11 @@ def _block(part: Part, role: Role, field: str, notices: Notices) -> dict[str, An
 def _text(part: Text, field: str, notices: Notices) -> dict[str, Any] | None:
     block = part.provider_data.get("block")
     if isinstance(block, Mapping) and isinstance(block.get("type"), str) and not part.text:
-        return dict(block)
+        return {**block, **cache_field(part.cache)}
     if _is_blank(part.text):
         notices.add(field, "dropped", "the API refuses a text without a visible character")
         return None
-    known = {"type": "text", "text": part.text}
+    known = {"type": "text", "text": part.text, **cache_field(part.cache)}
     if part.refusal:
         notices.add(f"{field}.refusal", "dropped", "a refusal is sent as any text")
     return beside(known, part.provider_data, BLOCK_FIELDS["text"], f"{field}.provider_data", notices)
@@ -403,7 +405,7 @@ def _input(arguments: str, field: str, notices: Notices) -> Any:
 
 
 def _result(part: ToolResult, field: str, notices: Notices) -> dict[str, Any]:
-    known: dict[str, Any] = {"type": "tool_result", "tool_use_id": part.call_id}
+    known: dict[str, Any] = {"type": "tool_result", "tool_use_id": part.call_id, **cache_field(part.cache)}
     if blocks := _blocks(part.parts, "user", field, notices):
         known["content"] = _shortest(blocks)
     if part.is_error:
@@ -421,7 +423,7 @@ def _media(part: Media, field: str, notices: Notices) -> dict[str, Any]:
             notices.add(f"{field}.media_type", "dropped", "the source says, or its keeper knows")
     else:
         source = _source(part, field, notices)
-    known: dict[str, Any] = {"type": kind, "source": source}
+    known: dict[str, Any] = {"type": kind, "source": source, **cache_field(part.cache)}
     if part.name is not None and kind == "document":
         known["title"] = part.name
     elif part.name is not None:

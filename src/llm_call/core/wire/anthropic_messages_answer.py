@@ -57,10 +57,11 @@ BLOCK_FIELDS: Mapping[str, frozenset[str]] = {
     "redacted_thinking": frozenset({"type"}),
     "tool_use": frozenset({"type", "id", "name", "input"}),
 }
-CACHE_WRITE = "cache_creation_input_tokens"  # part of the input that `Usage` has no field for
 
 _TOP_FIELDS = frozenset({"id", "type", "role", "model", "content", "stop_reason", "usage"})
-_USAGE_FIELDS = frozenset({"input_tokens", "output_tokens", "cache_read_input_tokens", "output_tokens_details"})
+_USAGE_FIELDS = frozenset(
+    {"input_tokens", "output_tokens", "cache_read_input_tokens", "cache_creation_input_tokens", "output_tokens_details"}
+)
 _PLACEHOLDERS = ("input_tokens", "output_tokens")  # a 0 of theirs at the start of a stream says nothing yet
 # The delta that brings more of a block, and the field in which it stands.
 _DELTAS: Mapping[str, tuple[str, str]] = {
@@ -333,7 +334,7 @@ def _take_field(block: _Block, kind: str, delta: Mapping[str, Any]) -> None:
 
 def _usage(wire: Mapping[str, Any]) -> tuple[Usage, dict[str, Any]]:
     """The counts, and what `Usage` has no field for. The wire's `input_tokens` are those that no cache has a part in."""
-    read, written = count(wire.get("cache_read_input_tokens")), count(wire.get(CACHE_WRITE))
+    read, written = count(wire.get("cache_read_input_tokens")), count(wire.get("cache_creation_input_tokens"))
     inputs = [each for each in (count(wire.get("input_tokens")), read, written) if each is not None]
     given = wire.get("output_tokens_details")
     details: Mapping[str, Any] = given if type(given) is dict else {}
@@ -341,6 +342,7 @@ def _usage(wire: Mapping[str, Any]) -> tuple[Usage, dict[str, Any]]:
         input_tokens=sum(inputs) if inputs else None,
         output_tokens=count(wire.get("output_tokens")),
         cached_input_tokens=read,
+        cache_write_input_tokens=written,
         reasoning_tokens=count(details.get("thinking_tokens")),
     )
     rest = unknown(wire, _USAGE_FIELDS)

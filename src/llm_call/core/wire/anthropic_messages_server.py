@@ -2,8 +2,8 @@
 
 Rule: what a client sends is typed strictly and refused with its place (`$.messages[0].role`); what the canonical
 request has no place for is kept: fields of the body in `provider_options`, fields of a message or a block in its
-`provider_data`, a block of an unknown type as it is. Where a tool says more than `Tool` can (`cache_control`, a tool
-that the server runs), the tools as given stand in `provider_options` too.
+`provider_data`, a block of an unknown type as it is. Where there are tools that the server runs, the tools as given stand
+in `provider_options` too.
 
 An answer's `input_tokens` come with the end of a stream: at its start nothing is known, and zeros stand there.
 """
@@ -46,7 +46,8 @@ from llm_call.core.wire.anthropic_messages import (
     PLAIN_TEXT,
     SETTINGS,
 )
-from llm_call.core.wire.anthropic_messages_answer import CACHE_WRITE, FINISH
+from llm_call.core.wire.anthropic_messages_answer import FINISH
+from llm_call.core.wire.caching import take_marker
 from llm_call.core.wire.origin import OwnEvents, marked_request, own_response
 from llm_call.core.wire.reading import MalformedError, decode_json, from_base64, unnamed
 from llm_call.core.wire.writing import ANY_IMAGE, STORED_FILE, as_mapping, encode_json
@@ -81,6 +82,7 @@ _STOP: Mapping[Finish, str] = {
     "content_filter": "refusal",
 }
 _MODES: Mapping[str, ToolMode] = {"auto": "auto", "any": "required", "none": "none"}
+_OUR_TOOLS = (None, "custom")
 _SOURCE_FIELDS: Mapping[str, frozenset[str]] = {
     "base64": frozenset({"type", "media_type", "data"}),
     "text": frozenset({"type", "media_type", "data"}),
@@ -321,14 +323,20 @@ def _effort(wire: _Body, raw: Mapping[str, Any], options: dict[str, Any]) -> str
 
 def _tools(tools: Sequence[_Tool], raw: Mapping[str, Any], options: dict[str, Any]) -> tuple[Tool, ...]:
     given = raw.get("tools") or ()
-    if any(tool.type not in {None, "custom"} for tool in tools) or any(
-        unnamed(each, _Tool.__struct_fields__) for each in given
-    ):
+    if any(tool.type not in _OUR_TOOLS for tool in tools):  # tools that the server runs are no `Tool`
         options["tools"] = given
-    return tuple(
-        Tool(name=tool.name, description=tool.description or "", parameters=tool.input_schema, strict=tool.strict)
-        for tool in tools
-        if tool.type in {None, "custom"}
+    return tuple(_tool(tool, each) for tool, each in zip(tools, given, strict=True) if tool.type in _OUR_TOOLS)
+
+
+def _tool(tool: _Tool, raw: Mapping[str, Any]) -> Tool:
+    extra = unnamed(raw, _Tool.__struct_fields__)
+    return Tool(
+        name=tool.name,
+        description=tool.description or "",
+        parameters=tool.input_schema,
+        strict=tool.strict,
+        cache=take_marker(extra),
+        provider_data=extra,
     )
 
 
@@ -373,7 +381,7 @@ def _read_block(raw: msgspec.Raw, where: str) -> Part:
 
 
 def _read_text(raw: msgspec.Raw, extra: dict[str, Any], where: str) -> Text:  # noqa: ARG001  # as all readers of blocks
-    return Text(text=_decode_text(raw).text, provider_data=extra)
+    return Text(text=_decode_text(raw).text, cache=take_marker(extra), provider_data=extra)
 
 
 def _read_thinking(raw: msgspec.Raw, extra: dict[str, Any], where: str) -> Reasoning:  # noqa: ARG001  # the same
@@ -402,31 +410,34 @@ def _read_result(raw: msgspec.Raw, extra: dict[str, Any], where: str) -> ToolRes
     if len(inside) < len(parts):
         raise _bad(f"{where}.content holds what is no text, image or document")
     is_error = bool(block.is_error)
-    return ToolResult(call_id=block.tool_use_id, parts=inside, is_error=is_error, provider_data=extra)
+    marker = take_marker(extra)
+    return ToolResult(call_id=block.tool_use_id, parts=inside, is_error=is_error, cache=marker, provider_data=extra)
 
 
 def _read_image(raw: msgspec.Raw, extra: dict[str, Any], where: str) -> Media:
-    source = _decode_image(raw).source
+    source, marker = _decode_image(raw).source, take_marker(extra)
     if not _is_known(source, raw):
-        return Media(media_type=ANY_IMAGE, provider_data=extra | {"source": decode_json(raw)["source"]})
+        kept = extra | {"source": decode_json(raw)["source"]}
+        return Media(media_type=ANY_IMAGE, cache=marker, provider_data=kept)
     if source.type == "url":
-        return Media(media_type=ANY_IMAGE, url=source.url, provider_data=extra)
+        return Media(media_type=ANY_IMAGE, url=source.url, cache=marker, provider_data=extra)
     data = from_base64(source.data, f"{where}.source.data")
-    return Media(media_type=source.media_type, data=data, provider_data=extra)
+    return Media(media_type=source.media_type, data=data, cache=marker, provider_data=extra)
 
 
 def _read_document(raw: msgspec.Raw, extra: dict[str, Any], where: str) -> Media:
     block = _decode_document(raw)
     source = block.source
+    common: dict[str, Any] = {"name": block.title, "cache": take_marker(extra), "provider_data": extra}
     if not _is_known(source, raw):
-        kept = extra | {"source": decode_json(raw)["source"]}
-        return Media(media_type=STORED_FILE, name=block.title, provider_data=kept)
+        return Media(
+            media_type=STORED_FILE, **common | {"provider_data": extra | {"source": decode_json(raw)["source"]}}
+        )
     if source.type == "url":
-        return Media(media_type=PDF, url=source.url, name=block.title, provider_data=extra)
+        return Media(media_type=PDF, url=source.url, **common)
     if source.type == "text":
-        return Media(media_type=PLAIN_TEXT, data=source.data.encode(), name=block.title, provider_data=extra)
-    data = from_base64(source.data, f"{where}.source.data")
-    return Media(media_type=source.media_type, data=data, name=block.title, provider_data=extra)
+        return Media(media_type=PLAIN_TEXT, data=source.data.encode(), **common)
+    return Media(media_type=source.media_type, data=from_base64(source.data, f"{where}.source.data"), **common)
 
 
 def _is_known(source: _Source, raw: msgspec.Raw) -> bool:
@@ -516,11 +527,13 @@ def _stop(reason: FinishReason) -> str:
 
 def _usage(usage: Usage, kept: Mapping[str, Any]) -> dict[str, Any]:
     wire = dict(as_mapping(kept.get("usage")))
-    cached, written = usage.cached_input_tokens, wire.get(CACHE_WRITE)
+    cached, written = usage.cached_input_tokens, usage.cache_write_input_tokens
     if usage.input_tokens is not None:
-        wire["input_tokens"] = max(usage.input_tokens - (cached or 0) - (written if type(written) is int else 0), 0)
+        wire["input_tokens"] = max(usage.input_tokens - (cached or 0) - (written or 0), 0)
     if cached is not None:
         wire["cache_read_input_tokens"] = cached
+    if written is not None:
+        wire["cache_creation_input_tokens"] = written
     if usage.output_tokens is not None:
         wire["output_tokens"] = usage.output_tokens
     if usage.reasoning_tokens is not None:

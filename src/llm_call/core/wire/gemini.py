@@ -223,7 +223,13 @@ _TRANSLATED: Mapping[str, str] = {
 
 def _add_tools(body: dict[str, Any], request: Request, has_tools: bool, notices: Notices) -> None:  # noqa: FBT001  # a fact, no switch
     if request.tools:
-        body["tools"] = [{"functionDeclarations": [_tool(tool) for tool in request.tools]}]
+        body["tools"] = [
+            {
+                "functionDeclarations": [
+                    _tool(tool, f"tools[{index}]", notices) for index, tool in enumerate(request.tools)
+                ]
+            }
+        ]
     choice = request.tool_choice
     config = {} if choice is None else _calling_config(choice, has_tools, notices)
     if any(tool.strict is not None for tool in request.tools):
@@ -232,13 +238,13 @@ def _add_tools(body: dict[str, Any], request: Request, has_tools: bool, notices:
         body["toolConfig"] = {"functionCallingConfig": config}
 
 
-def _tool(tool: Tool) -> dict[str, Any]:
+def _tool(tool: Tool, field: str, notices: Notices) -> dict[str, Any]:
     function: dict[str, Any] = {"name": tool.name}
     if tool.description:
         function["description"] = tool.description
     if tool.parameters:
         function["parametersJsonSchema"] = tool.parameters
-    return function
+    return beside(function, tool.provider_data, function.keys(), f"{field}.provider_data", notices)
 
 
 def _calling_config(choice: ToolChoice, has_tools: bool, notices: Notices) -> dict[str, Any]:  # noqa: FBT001  # a fact, no switch

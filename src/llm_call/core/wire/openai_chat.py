@@ -23,6 +23,7 @@ from llm_call.core.domain.profile import Profile
 from llm_call.core.domain.request import OutputSpec, Request, Settings, Tool, ToolChoice
 from llm_call.core.domain.response import Response
 from llm_call.core.wire.base import Notices, WireRequest
+from llm_call.core.wire.caching import cache_field
 from llm_call.core.wire.http_errors import decode_http_error, excerpt
 from llm_call.core.wire.openai_chat_answer import (
     REASONING_FIELDS,
@@ -90,7 +91,7 @@ class OpenAIChatCodec:
     def encode_request(self, request: Request, *, stream: bool, profile: Profile) -> WireRequest:
         """The request as the body of a POST to `chat/completions`."""
         notices = Notices()
-        own = own_request(request, self.name, notices)
+        own = own_request(request, self.name, notices, cache_markers=profile.cache_markers)
         body = encode_body(lambda: _body(own, stream, profile, notices))
         return WireRequest(path="/chat/completions", body=body, headers=_HEADERS, stream=stream, notices=tuple(notices))
 
@@ -114,7 +115,7 @@ def _body(request: Request, stream: bool, profile: Profile, notices: Notices) ->
     options = request.provider_options
     body: dict[str, Any] = {"model": request.model, "messages": _messages(request.messages, notices)}
     if request.tools:
-        body["tools"] = [_tool(tool) for tool in request.tools]
+        body["tools"] = [_tool(tool, f"tools[{index}]", notices) for index, tool in enumerate(request.tools)]
     has_tools = bool(request.tools or options.get("tools"))
     _add_settings(body, request.settings, has_tools, notices)
     if "max_tokens" in body:
@@ -148,7 +149,7 @@ def _add_settings(body: dict[str, Any], settings: Settings, has_tools: bool, not
         notices.add("settings.parallel_tool_calls", "dropped", "it is only taken beside tools, and there are none")
 
 
-def _tool(tool: Tool) -> dict[str, Any]:
+def _tool(tool: Tool, field: str, notices: Notices) -> dict[str, Any]:
     function: dict[str, Any] = {"name": tool.name}
     if tool.description:
         function["description"] = tool.description
@@ -156,7 +157,9 @@ def _tool(tool: Tool) -> dict[str, Any]:
         function["parameters"] = tool.parameters
     if tool.strict is not None:
         function["strict"] = tool.strict
-    return {"type": "function", "function": function}
+    return _named(
+        "function", {"type": "function", **cache_field(tool.cache)}, function, tool.provider_data, field, notices
+    )
 
 
 def _add_tool_choice(body: dict[str, Any], choice: ToolChoice, has_tools: bool, notices: Notices) -> None:  # noqa: FBT001  # a fact, no switch
@@ -237,7 +240,8 @@ def _result(message: Message, result: ToolResult, where: str, field: str, notice
     if result.is_error:
         notices.add(f"{where}.is_error", "dropped", "only the content can say that a tool failed")
     located = [(f"{where}.parts[{index}]", part) for index, part in enumerate(result.parts)]
-    known = {"role": "tool", "tool_call_id": result.call_id, "content": _content(located, "tool", where, notices)}
+    known: dict[str, Any] = {"role": "tool", "tool_call_id": result.call_id, **cache_field(result.cache)}
+    known["content"] = _content(located, "tool", where, notices)
     if message.name is not None:
         known["name"] = message.name
     return beside(
@@ -287,8 +291,8 @@ def _place(part: Part) -> str:
 
 
 def _refusal(part: Part, field: str, notices: Notices) -> str:
-    if part.provider_data:
-        notices.add(f"{field}.provider_data", "dropped", "chat completions take the refusal's text alone")
+    if part.provider_data or (isinstance(part, Text) and part.cache):
+        notices.add(field, "dropped", "chat completions take the refusal's text alone")
     return part.text if isinstance(part, Text) else ""
 
 
@@ -313,13 +317,19 @@ def _joined(texts: Sequence[str], field: str, notices: Notices) -> str:
 
 def _call(call: ToolCall, field: str, notices: Notices) -> dict[str, Any]:
     function = {"name": call.name, "arguments": call.arguments}
-    known: dict[str, Any] = {"id": call.id, "type": "function", "function": function}
-    if not call.provider_data:
-        return known
-    extra = dict(call.provider_data)
-    inside = as_mapping(extra.pop("function", None))
-    known["function"] = beside(function, inside, FUNCTION_FIELDS, f"{field}.provider_data.function", notices)
-    return beside(known, extra, CALL_FIELDS, f"{field}.provider_data", notices)
+    return _named("function", {"id": call.id, "type": "function"}, function, call.provider_data, field, notices)
+
+
+def _named(
+    name: str, known: dict[str, Any], inner: dict[str, Any], extra: Mapping[str, Any], field: str, notices: Notices
+) -> dict[str, Any]:
+    """`known` with `inner` under `name`, and what `provider_data` says beside each."""
+    if not extra:
+        return {**known, name: inner}
+    place = f"{field}.provider_data"
+    inner = beside(inner, as_mapping(extra.get(name)), inner.keys(), f"{place}.{name}", notices)
+    rest = {key: value for key, value in extra.items() if key != name}
+    return beside({**known, name: inner}, rest, CALL_FIELDS, place, notices)
 
 
 def _content(located: Located, role: Role, field: str, notices: Notices) -> str | list[dict[str, Any]]:
@@ -336,21 +346,13 @@ def _part(part: Part, role: Role, field: str, notices: Notices) -> dict[str, Any
     if isinstance(part, Text):
         if part.refusal:
             notices.add(f"{field}.refusal", "dropped", "only a message of the assistant refuses")
-        return beside(
-            {"type": "text", "text": part.text},
-            part.provider_data,
-            PART_FIELDS["text"],
-            f"{field}.provider_data",
-            notices,
-        )
+        known = {"type": "text", "text": part.text, **cache_field(part.cache)}
+        return beside(known, part.provider_data, known.keys(), f"{field}.provider_data", notices)
     if not isinstance(part, Media) or role != "user":
         kind = type(part).__name__
         raise UnsupportedError(f"{field}: chat completions take no {kind} in a message of role {role}")
-    name, known = _media(part, field, notices)
-    extra = dict(part.provider_data)
-    inside = as_mapping(extra.pop(name, None))
-    known = beside(known, inside, INNER_FIELDS[name], f"{field}.provider_data.{name}", notices)
-    return beside({"type": name, name: known}, extra, PART_FIELDS[name], f"{field}.provider_data", notices)
+    name, inner = _media(part, field, notices)
+    return _named(name, {"type": name, **cache_field(part.cache)}, inner, part.provider_data, field, notices)
 
 
 def _media(part: Media, field: str, notices: Notices) -> tuple[str, dict[str, Any]]:

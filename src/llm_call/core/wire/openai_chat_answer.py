@@ -19,12 +19,12 @@ from llm_call.core.domain.messages import Part, Reasoning, Text, ToolCall
 from llm_call.core.domain.response import Finish, FinishReason, Usage
 from llm_call.core.wire.framing import ServerSentEvent
 from llm_call.core.wire.http_errors import decode_stream_error, excerpt
+from llm_call.core.wire.openai_usage import CHAT, read_usage
 from llm_call.core.wire.reading import (
     DONE,
     AnswerStreamDecoder,
     MalformedError,
     array,
-    count,
     decode_json,
     json_or_none,
     mapping,
@@ -51,9 +51,6 @@ _CHOICE_FIELDS = frozenset({"index", "message", "delta", "finish_reason"})
 _MESSAGE_FIELDS = frozenset({"role", "content", "refusal", "tool_calls", "function_call", *REASONING_FIELDS})
 _CALL_FIELDS = frozenset({"id", "index", "type", "function"})
 _FUNCTION_FIELDS = frozenset({"name", "arguments"})
-_USAGE_FIELDS = frozenset(
-    {"prompt_tokens", "completion_tokens", "total_tokens", "prompt_tokens_details", "completion_tokens_details"}
-)
 _EMPTY_TEXT, _EMPTY_REFUSAL = Text(text=""), Text(text="", refusal=True)
 
 
@@ -118,7 +115,7 @@ class AnswerReader:
         extras = {call.place: call.extra for call in self._calls.values()}
         for place in sorted(self._open):
             self.events.append(PartEnd(index=place, provider_data=extras.get(place, {})))
-        usage, counts = _usage(self._usage) if self._usage else (Usage(), {})
+        usage, counts = read_usage(self._usage, CHAT) if self._usage else (Usage(), {})
         extra = self._extra
         if self._message_extra:
             self._choice_extra["message"] = self._message_extra
@@ -312,32 +309,6 @@ def _number_calls(message: Mapping[str, Any]) -> None:
     for position, call in enumerate(array(message.get("tool_calls"), "choices[0].message.tool_calls")):
         if type(call) is dict:
             call["index"] = position
-
-
-def _usage(usage: Mapping[str, Any]) -> tuple[Usage, dict[str, Any]]:
-    """The counts, and what `Usage` has no field for."""
-    prompt = _details(usage, "prompt_tokens_details")
-    completion = _details(usage, "completion_tokens_details")
-    known = Usage(
-        input_tokens=count(usage.get("prompt_tokens")),
-        output_tokens=count(usage.get("completion_tokens")),
-        cached_input_tokens=count(prompt.get("cached_tokens")),
-        reasoning_tokens=count(completion.get("reasoning_tokens")),
-    )
-    rest = unknown(usage, _USAGE_FIELDS)
-    if more := unknown(prompt, {"cached_tokens"}):
-        rest["prompt_tokens_details"] = more
-    if more := unknown(completion, {"reasoning_tokens"}):
-        rest["completion_tokens_details"] = more
-    total = usage.get("total_tokens")
-    if total is not None and total != (known.input_tokens or 0) + (known.output_tokens or 0):
-        rest["total_tokens"] = total
-    return known, rest
-
-
-def _details(usage: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    details = usage.get(name)
-    return details if type(details) is dict else {}
 
 
 def _arguments(value: Any) -> str:

@@ -2,7 +2,7 @@
 
 Rule: what a client sends is typed strictly and refused with its place (`$.messages[0].role`); fields that the
 canonical request has no place for are kept: of the body in `provider_options`, of a message or a part in its
-`provider_data`. Inside tools, `tool_choice` and `response_format` there is no such place, so they are refused there.
+`provider_data`. Inside `tool_choice` and `response_format` there is no such place, so they are refused there.
 
 `created` is 0 in every answer: this layer has no clock.
 """
@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
 from llm_call.core.domain.errors import (
     APIError,
@@ -37,7 +38,8 @@ from llm_call.core.domain.errors import (
 from llm_call.core.domain.events import Event, PartDelta, PartEnd, PartStart, ResponseEnd, ResponseStart
 from llm_call.core.domain.messages import Media, Message, Part, Reasoning, Role, Text, ToolCall, ToolResult
 from llm_call.core.domain.request import OutputSpec, Request, Settings, Tool, ToolChoice, ToolMode
-from llm_call.core.domain.response import FinishReason, Response, Usage
+from llm_call.core.domain.response import FinishReason, Response
+from llm_call.core.wire.caching import take_marker
 from llm_call.core.wire.openai_chat import (
     CALL_FIELDS,
     FUNCTION_FIELDS,
@@ -48,6 +50,7 @@ from llm_call.core.wire.openai_chat import (
     audio_type,
 )
 from llm_call.core.wire.openai_chat_answer import FINISH, REASONING_FIELDS
+from llm_call.core.wire.openai_usage import CHAT, write_usage
 from llm_call.core.wire.origin import OwnEvents, marked_request, own_response
 from llm_call.core.wire.reading import MalformedError, decode_json, from_base64, from_data_url, unnamed
 from llm_call.core.wire.writing import ANY_IMAGE, STORED_FILE, as_mapping, encode_json
@@ -147,14 +150,14 @@ class _Message(Struct):
     reasoning: str | None = None
 
 
-class _FunctionSpec(Struct, forbid_unknown_fields=True):
+class _FunctionSpec(Struct):
     name: str
     description: str | None = None
     parameters: dict[str, Any] | None = None
     strict: bool | None = None
 
 
-class _Tool(Struct, forbid_unknown_fields=True):
+class _Tool(Struct):
     type: Literal["function"]
     function: _FunctionSpec
 
@@ -242,7 +245,7 @@ class OpenAIChatServerCodec:
                 }
             ],
         }
-        if usage := _usage(response.usage, response.provider_data):
+        if usage := write_usage(response.usage, response.provider_data, CHAT):
             body["usage"] = usage
         return encode_json(top | body)
 
@@ -301,7 +304,7 @@ class OpenAIChatStreamEncoder:
         top, choice, message = _extras(event.provider_data)
         last = choice | {"index": 0, "delta": message, "finish_reason": _finish(event.finish_reason)}
         chunks = [_frame(top | self._head | {"choices": [last]})]
-        if usage := _usage(event.usage, event.provider_data):
+        if usage := write_usage(event.usage, event.provider_data, CHAT):
             chunks.append(_frame(self._head | {"choices": [], "usage": usage}))
         return b"".join([*chunks, b"data: [DONE]\n\n"])
 
@@ -320,7 +323,7 @@ def _request(wire: _Body, raw: Mapping[str, Any]) -> Request:
             for index, message in enumerate(wire.messages)
         ),
         settings=_settings(wire),
-        tools=tuple(_tool(tool.function) for tool in wire.tools or ()),
+        tools=tuple(_tool(tool.function, raw["tools"][index]) for index, tool in enumerate(wire.tools or ())),
         tool_choice=_tool_choice(wire.tool_choice),
         output=_output(wire.response_format),
         provider_options=options,
@@ -335,9 +338,18 @@ def _settings(wire: _Body) -> Settings:
     return Settings(**values, stop=stop)
 
 
-def _tool(spec: _FunctionSpec) -> Tool:
+def _tool(spec: _FunctionSpec, raw: Mapping[str, Any]) -> Tool:
+    extra, inside = unnamed(raw, _Tool.__struct_fields__), unnamed(raw["function"], _FunctionSpec.__struct_fields__)
+    marker = take_marker(extra) or take_marker(inside)
+    if inside:
+        extra["function"] = inside
     return Tool(
-        name=spec.name, description=spec.description or "", parameters=spec.parameters or {}, strict=spec.strict
+        name=spec.name,
+        description=spec.description or "",
+        parameters=spec.parameters or {},
+        strict=spec.strict,
+        cache=marker,
+        provider_data=extra,
     )
 
 
@@ -364,12 +376,22 @@ def _message(wire: _Message, raw: Mapping[str, Any], where: str) -> Message:
     if wire.role != "assistant" and (wire.tool_calls or wire.refusal is not None):
         raise _bad(f"{where}: only a message of the assistant has tool calls or a refusal")
     parts = _parts(wire.content, raw.get("content"), f"{where}.content")
+    kept = unnamed(raw, MESSAGE_FIELDS)
     match wire.role:
         case "tool":
             parts = (_result(wire, parts, where),)
         case "assistant":
             parts = _assistant_parts(wire, parts, raw)
-    return Message(role=wire.role, parts=parts, name=wire.name, provider_data=unnamed(raw, MESSAGE_FIELDS))
+    return Message(role=wire.role, parts=_with_marker(parts, kept), name=wire.name, provider_data=kept)
+
+
+def _with_marker(parts: tuple[Part, ...], kept: dict[str, Any]) -> tuple[Part, ...]:
+    """`parts` with the marker of their message, which is one of its last part."""
+    last = parts[-1] if parts else None
+    if not isinstance(last, Text | Media | ToolResult) or last.cache is not None:
+        return parts
+    marker = take_marker(kept)
+    return parts if marker is None else (*parts[:-1], replace(last, cache=marker))
 
 
 def _result(wire: _Message, parts: Sequence[Part], where: str) -> ToolResult:
@@ -406,17 +428,18 @@ def _parts(content: str | list[_Part] | None, raw: Any, where: str) -> tuple[Par
 def _part(part: _Part, raw: Mapping[str, Any], where: str) -> Part:
     match part:
         case _TextPart(text=text):
-            return Text(text=text, provider_data=unnamed(raw, PART_FIELDS["text"]))
+            extra = unnamed(raw, PART_FIELDS["text"])
+            return Text(text=text, cache=take_marker(extra), provider_data=extra)
         case _RefusalPart(refusal=refusal):
             return Text(text=refusal, refusal=True)
         case _AudioPart(input_audio=audio):
             data = from_base64(audio.data, f"{where}.input_audio.data")
-            return Media(media_type=audio_type(audio.format), data=data, provider_data=_part_extra(raw))
+            return Media(media_type=audio_type(audio.format), data=data, **_part_extra(raw))
         case _ImagePart(image_url=image):
             if not image.url.startswith("data:"):
-                return Media(media_type=ANY_IMAGE, url=image.url, provider_data=_part_extra(raw))
+                return Media(media_type=ANY_IMAGE, url=image.url, **_part_extra(raw))
             media_type, data = from_data_url(image.url, f"{where}.image_url.url")
-            return Media(media_type=media_type, data=data, provider_data=_part_extra(raw))
+            return Media(media_type=media_type, data=data, **_part_extra(raw))
         case _FilePart(file=file):
             return _file(file, raw, f"{where}.file")
 
@@ -425,17 +448,19 @@ def _file(file: _File, raw: Mapping[str, Any], where: str) -> Media:
     if file.file_data is None and file.file_id is None:
         raise _bad(f"{where} has neither file_data nor file_id")
     if file.file_data is None:
-        return Media(media_type=STORED_FILE, name=file.filename, provider_data=_part_extra(raw))
+        return Media(media_type=STORED_FILE, name=file.filename, **_part_extra(raw))
     media_type, data = from_data_url(file.file_data, f"{where}.file_data")
-    return Media(media_type=media_type, data=data, name=file.filename, provider_data=_part_extra(raw))
+    return Media(media_type=media_type, data=data, name=file.filename, **_part_extra(raw))
 
 
 def _part_extra(raw: Mapping[str, Any]) -> dict[str, Any]:
+    """The marker of a part, and what it says that has no place of its own."""
     kind = raw["type"]
     extra = unnamed(raw, PART_FIELDS[kind])
+    marker = take_marker(extra)
     if inside := unnamed(raw[kind], INNER_FIELDS[kind]):
         extra[kind] = inside
-    return extra
+    return {"cache": marker, "provider_data": extra}
 
 
 def _bad(message: str) -> BadRequestError:
@@ -481,22 +506,6 @@ def _finish(reason: FinishReason) -> str:
     if raw is not None and (FINISH.get(raw) == unified or unified in {"content_filter", "other"}):
         return raw if raw in FINISH or unified == "other" else unified
     return unified
-
-
-def _usage(usage: Usage, kept: Mapping[str, Any]) -> dict[str, Any]:
-    extra = as_mapping(kept.get("usage"))
-    counts = {"prompt_tokens": usage.input_tokens, "completion_tokens": usage.output_tokens}
-    wire: dict[str, Any] = {name: count for name, count in counts.items() if count is not None}
-    if len(wire) == len(counts):
-        wire["total_tokens"] = sum(wire.values())
-    wire |= extra
-    for field, name, count in (
-        ("prompt_tokens_details", "cached_tokens", usage.cached_input_tokens),
-        ("completion_tokens_details", "reasoning_tokens", usage.reasoning_tokens),
-    ):
-        if count is not None:
-            wire[field] = {**as_mapping(extra.get(field)), name: count}
-    return wire
 
 
 def _status(error: LLMCallError) -> int:

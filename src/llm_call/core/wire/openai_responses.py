@@ -123,7 +123,7 @@ def _body(request: Request, stream: bool, profile: Profile, notices: Notices) ->
     body: dict[str, Any] = {"model": request.model}
     _add_input(body, request.messages, notices)
     if request.tools:
-        body["tools"] = [_tool(tool) for tool in request.tools]
+        body["tools"] = [_tool(tool, f"tools[{index}]", notices) for index, tool in enumerate(request.tools)]
     has_tools = bool(request.tools or options.get("tools"))
     _add_settings(body, request.settings, has_tools, notices)
     if request.tool_choice is not None:
@@ -157,13 +157,13 @@ def _add_settings(body: dict[str, Any], settings: Settings, has_tools: bool, not
         notices.add("settings.parallel_tool_calls", "dropped", "it is only taken beside tools, and there are none")
 
 
-def _tool(tool: Tool) -> dict[str, Any]:
+def _tool(tool: Tool, field: str, notices: Notices) -> dict[str, Any]:
     wire: dict[str, Any] = {"type": "function", "name": tool.name, "parameters": tool.parameters or None}
     if tool.description:
         wire["description"] = tool.description
     if tool.strict is not None:
         wire["strict"] = tool.strict
-    return wire
+    return beside(wire, tool.provider_data, wire.keys(), f"{field}.provider_data", notices)
 
 
 def _add_tool_choice(body: dict[str, Any], choice: ToolChoice, has_tools: bool, notices: Notices) -> None:  # noqa: FBT001  # a fact, no switch

@@ -2,8 +2,8 @@
 
 Rule: what a client sends is typed strictly and refused with its place (`$.input[0].role`); fields that the canonical
 request has no place for are kept: of the body in `provider_options`, of an item or a part in its `provider_data`, but
-for the ids and states of items, which mean nothing where nothing is stored. Inside tools, `tool_choice` and
-`text.format` there is no such place, so they are refused there, and so are items that are no part.
+for the ids and states of items, which mean nothing where nothing is stored. Inside `tool_choice` and `text.format`
+there is no such place, so they are refused there, and so are items that are no part.
 
 Items of the assistant that follow each other are one message. In an answer every part is an item of its own; an item
 has the id that its part kept, or one made of its place and the response's id. `created_at` is 0: there is no clock.
@@ -20,7 +20,7 @@ from llm_call.core.domain.errors import BadRequestError, LLMCallError, Unsupport
 from llm_call.core.domain.events import Event, PartDelta, PartEnd, PartStart, ResponseEnd, ResponseStart
 from llm_call.core.domain.messages import Media, Message, Part, Reasoning, Text, ToolCall, ToolResult
 from llm_call.core.domain.request import OutputSpec, Request, Settings, Tool, ToolChoice, ToolMode
-from llm_call.core.domain.response import FinishReason, Response, Usage
+from llm_call.core.domain.response import FinishReason, Response
 from llm_call.core.wire.openai_chat_server import OpenAIChatServerCodec
 from llm_call.core.wire.openai_responses import (
     CALL_FIELDS,
@@ -33,6 +33,7 @@ from llm_call.core.wire.openai_responses import (
     is_assistants,
 )
 from llm_call.core.wire.openai_responses_answer import REASONING_FIELDS, read_reasoning, reasoning_texts
+from llm_call.core.wire.openai_usage import RESPONSES, write_usage
 from llm_call.core.wire.origin import OwnEvents, marked_request, own_response
 from llm_call.core.wire.reading import MalformedError, decode_json, from_data_url, unnamed
 from llm_call.core.wire.writing import ANY_IMAGE, STORED_FILE, as_mapping, encode_json
@@ -108,7 +109,7 @@ class _Reasoning(Struct, tag_field="type", tag="reasoning"):
     encrypted_content: str | None = None
 
 
-class _Tool(Struct, forbid_unknown_fields=True):
+class _Tool(Struct):
     type: Literal["function"]
     name: str
     description: str | None = None
@@ -320,7 +321,7 @@ def _request(wire: _Body, raw: Mapping[str, Any]) -> Request:
         model=wire.model,
         messages=_messages(wire, raw["input"]),
         settings=_settings(wire),
-        tools=tuple(_tool(tool) for tool in wire.tools or ()),
+        tools=tuple(_tool(tool, raw["tools"][index]) for index, tool in enumerate(wire.tools or ())),
         tool_choice=_tool_choice(wire.tool_choice),
         output=_output(wire.text),
         provider_options=_options(wire, raw),
@@ -350,9 +351,13 @@ def _settings(wire: _Body) -> Settings:
     )
 
 
-def _tool(spec: _Tool) -> Tool:
+def _tool(spec: _Tool, raw: Mapping[str, Any]) -> Tool:
     return Tool(
-        name=spec.name, description=spec.description or "", parameters=spec.parameters or {}, strict=spec.strict
+        name=spec.name,
+        description=spec.description or "",
+        parameters=spec.parameters or {},
+        strict=spec.strict,
+        provider_data=unnamed(raw, _Tool.__struct_fields__),
     )
 
 
@@ -486,7 +491,7 @@ def _whole(response: Response, output: Sequence[Any]) -> dict[str, Any]:
         "incomplete_details": details,
         "model": response.model,
         "output": [*output, *more] if isinstance(more, list | tuple) else list(output),
-        "usage": _usage(response.usage, kept) or None,
+        "usage": write_usage(response.usage, kept, RESPONSES) or None,
     }
 
 
@@ -496,22 +501,6 @@ def _status(reason: FinishReason) -> tuple[str, dict[str, Any] | None]:
         return "completed", None
     words = {"length": "max_output_tokens", "content_filter": "content_filter"}
     return "incomplete", {"reason": words.get(reason.unified) or reason.raw or "other"}
-
-
-def _usage(usage: Usage, kept: Mapping[str, Any]) -> dict[str, Any]:
-    extra = as_mapping(kept.get("usage"))
-    counts = {"input_tokens": usage.input_tokens, "output_tokens": usage.output_tokens}
-    wire: dict[str, Any] = {name: count for name, count in counts.items() if count is not None}
-    if len(wire) == len(counts):
-        wire["total_tokens"] = sum(wire.values())
-    wire |= extra
-    for field, name, count in (
-        ("input_tokens_details", "cached_tokens", usage.cached_input_tokens),
-        ("output_tokens_details", "reasoning_tokens", usage.reasoning_tokens),
-    ):
-        if count is not None:
-            wire[field] = {**as_mapping(extra.get(field)), name: count}
-    return wire
 
 
 def _item(part: Part, number: int, response_id: str | None) -> dict[str, Any]:

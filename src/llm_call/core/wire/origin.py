@@ -3,6 +3,7 @@
 Rule: a codec sees plain fields, and its own alone. What it has read is marked with its name at its border
 (`marked_request`, `marked_events`); what it is to write is reduced there to its own (`own_request`, `own_response`,
 `OwnEvents`). What a request loses so is named in a Notice. A signature of reasoning is its dialect's like any field.
+Cache markers, which not every target takes, are left out on the same walk.
 """
 
 from collections.abc import Iterable, Mapping
@@ -11,18 +12,19 @@ from typing import Any, Protocol, TypeVar
 from msgspec.structs import replace
 
 from llm_call.core.domain.events import Event, PartDelta, PartEnd, PartStart, ResponseEnd
-from llm_call.core.domain.messages import Message, Part, Reasoning, Text, ToolResult
-from llm_call.core.domain.request import Request
+from llm_call.core.domain.messages import Media, Message, Part, Reasoning, Text, ToolResult
+from llm_call.core.domain.request import Request, Tool
 from llm_call.core.domain.response import Response
 from llm_call.core.wire.base import Notices
 
-Keeper = TypeVar("Keeper", bound=Message | Part | PartEnd | ResponseEnd)
+Keeper = TypeVar("Keeper", bound=Message | Part | Tool | PartEnd | ResponseEnd)
 P = TypeVar("P", bound=Part)
 _ENDS = (PartEnd, ResponseEnd)
+_MARKABLE = (Text, Media, ToolResult, Tool)
 
 
 class _Change(Protocol):
-    """What becomes of a value that keeps something and stands at `field`; `None` leaves it out."""
+    """What becomes of a value that keeps something or is marked, and stands at `field`; `None` leaves it out."""
 
     def __call__(self, value: Keeper, field: str) -> Keeper | None: ...
 
@@ -37,24 +39,26 @@ def marked_events(events: Iterable[Event], dialect: str) -> tuple[Event, ...]:
     return tuple([event if type(event) is PartDelta else _marked_event(event, dialect) for event in events])
 
 
-def own_request(request: Request, dialect: str, notices: Notices) -> Request:
-    """`request` with what it keeps of `dialect`, unmarked, and nothing else.
+def own_request(request: Request, dialect: str, notices: Notices, *, cache_markers: bool = False) -> Request:
+    """`request` with what it keeps of `dialect`, unmarked, and nothing else; with its cache markers where they are taken.
 
     An empty text that keeps something of another dialect alone stood for a part that only that one knows: it is left
     out.
     """
-    if not _may_keep(request.messages):
+    if not _may_keep(request):
         return request
 
     def own(value: Keeper, field: str) -> Keeper | None:
         lost = [name for name, kept in value.provider_data.items() if name != dialect and _says_something(kept)]
-        if not isinstance(
-            value, Reasoning
-        ):  # what is lost with a foreign thought is the whole of it: its codec says so
+        # What is lost with a foreign thought is the whole of it: its codec says so.
+        if not isinstance(value, Reasoning):
             for name in lost:
                 notices.add(f"{field}.provider_data.{name}", "dropped", "it goes back to the dialect it came in alone")
         if lost and isinstance(value, Text) and not value.text and dialect not in value.provider_data:
             return None
+        if not cache_markers and isinstance(value, _MARKABLE) and value.cache is not None:
+            notices.add(f"{field}.cache", "dropped", "there are no markers here: what can be cached is, without them")
+            value = replace(value, cache=None)
         return _own(value, dialect)
 
     return _walked(request, own)
@@ -89,23 +93,23 @@ class OwnEvents:
 
 def _walked(request: Request, change: _Change) -> Request:
     messages = (_message(each, f"messages[{index}]", change) for index, each in enumerate(request.messages))
-    return replace(request, messages=tuple(messages))
+    tools = (change(tool, f"tools[{index}]") or tool for index, tool in enumerate(request.tools))
+    return replace(request, messages=tuple(messages), tools=tuple(tools))
 
 
-def _may_keep(messages: tuple[Message, ...]) -> bool:
-    """Whether a walk through `messages` may find something. Plain loops: every call of every user is asked this."""
-    for message in messages:
+def _may_keep(request: Request) -> bool:
+    """Whether a walk through `request` may find something. Plain loops: every call of every user is asked this."""
+    for message in request.messages:
         if message.provider_data:
             return True
         for part in message.parts:
-            if part.provider_data or type(part) is ToolResult:
+            if part.provider_data or type(part) is not Text or part.cache is not None:
                 return True
-    return False
+    return any(tool.provider_data or tool.cache for tool in request.tools)
 
 
 def _message(message: Message, field: str, change: _Change) -> Message:
-    if message.provider_data:
-        message = change(message, field) or message
+    message = change(message, field) or message
     return replace(message, parts=_parts(message.parts, field, change))
 
 
@@ -117,17 +121,17 @@ def _parts(parts: tuple[P, ...], field: str, change: _Change) -> tuple[P, ...]:
 def _part(part: P, field: str, change: _Change) -> P | None:
     if isinstance(part, ToolResult):
         part = replace(part, parts=_parts(part.parts, field, change))
-    return change(part, field) if part.provider_data else part
+    return change(part, field)
 
 
 def _marked_event(event: Event, dialect: str) -> Event:
     if isinstance(event, PartStart):
         return replace(event, part=_marked(event.part, dialect)) if event.part.provider_data else event
-    return _marked(event, dialect) if isinstance(event, _ENDS) and event.provider_data else event
+    return _marked(event, dialect) if isinstance(event, _ENDS) else event
 
 
 def _marked(value: Keeper, dialect: str) -> Keeper:
-    return replace(value, provider_data={dialect: value.provider_data})
+    return replace(value, provider_data={dialect: value.provider_data}) if value.provider_data else value
 
 
 def _own(value: Keeper, dialect: str) -> Keeper:

@@ -89,7 +89,7 @@ def limited_strings(schema: Mapping[str, Any], profile: Profile, notices: Notice
 
 def is_plain(part: Part) -> bool:
     """Whether a part is a text and nothing else."""
-    return type(part) is Text and not part.provider_data and not part.refusal
+    return type(part) is Text and not part.provider_data and not part.refusal and part.cache is None
 
 
 def plain_text(message: Message) -> str | None:
@@ -98,7 +98,9 @@ def plain_text(message: Message) -> str | None:
     if len(parts) != 1 or message.name is not None or message.provider_data or message.role == "tool":
         return None
     part = parts[0]
-    return part.text if type(part) is Text and not part.provider_data and not part.refusal else None
+    if type(part) is not Text or part.provider_data or part.refusal or part.cache is not None:
+        return None
+    return part.text
 
 
 def beside(
@@ -107,9 +109,10 @@ def beside(
     """`known`, and what `extra`, which stands at `place` in the request, says beside it."""
     if not extra:
         return known
-    for name in sorted(extra.keys() & set(reserved)):
+    taken = {*reserved, *known}
+    for name in sorted(extra.keys() & taken):
         notices.add(f"{place}.{name}", "dropped", "the dialect's own field says this")
-    return {name: value for name, value in extra.items() if name not in reserved} | known
+    return {name: value for name, value in extra.items() if name not in taken} | known
 
 
 def as_mapping(value: Any) -> Mapping[str, Any]:

@@ -6,7 +6,17 @@ import msgspec
 import pytest
 
 from llm_call.core.domain.errors import UnsupportedError
-from llm_call.core.domain.messages import Media, Message, Part, Reasoning, Text, ToolCall, ToolResult, message
+from llm_call.core.domain.messages import (
+    CacheMarker,
+    Media,
+    Message,
+    Part,
+    Reasoning,
+    Text,
+    ToolCall,
+    ToolResult,
+    message,
+)
 from llm_call.core.domain.profile import Profile
 from llm_call.core.domain.request import OutputSpec, Request, Settings, Tool, ToolChoice
 from llm_call.core.wire.anthropic_messages import ANSWER_TOKENS, THOUGHT_TOKENS, AnthropicMessagesCodec
@@ -47,7 +57,7 @@ def test_a_request_of_every_field_is_sent_as_the_dialect_says() -> None:
     wire = encoded(
         message("system", "Be brief."),
         user(
-            Text(text="see", provider_data={"anthropic_messages": CACHED}),
+            Text(text="see", cache=CacheMarker()),
             Media(media_type="image/png", data=b"\x89PNG"),
         ),
         Message(
@@ -175,7 +185,7 @@ def test_a_budget_for_thoughts_is_given_by_the_options_and_stands_beside_the_sch
 
 
 def test_system_messages_wherever_they_stand_are_one_prompt_and_the_move_is_named() -> None:
-    cached = Message(role="developer", parts=(Text(text="b", provider_data={"anthropic_messages": CACHED}),))
+    cached = Message(role="developer", parts=(Text(text="b", cache=CacheMarker()),))
     given = (message("system", "a"), cached, message("user", "hi"), message("system", "c"))
     body = sent(*given)
     assert body["system"] == [
@@ -231,7 +241,8 @@ def test_results_in_messages_of_the_tool_and_of_the_user_go_in_one_message_too()
                 media_type="application/pdf",
                 data=b"%PDF",
                 name="a.pdf",
-                provider_data={"anthropic_messages": {"context": "c", **CACHED}},
+                cache=CacheMarker(),
+                provider_data={"anthropic_messages": {"context": "c"}},
             ),
             {
                 "type": "document",

@@ -25,7 +25,7 @@ from llm_call.core.domain.errors import (
     UnsupportedError,
 )
 from llm_call.core.domain.events import Event, PartDelta, PartEnd, PartStart, ResponseEnd, ResponseStart, fold
-from llm_call.core.domain.messages import Media, Message, Reasoning, Text, ToolCall, ToolResult, message
+from llm_call.core.domain.messages import CacheMarker, Media, Message, Reasoning, Text, ToolCall, ToolResult, message
 from llm_call.core.domain.profile import Profile
 from llm_call.core.domain.request import OutputSpec, Settings, Tool, ToolChoice
 from llm_call.core.domain.response import FinishReason, Response, Usage
@@ -110,7 +110,7 @@ def test_every_field_has_its_place_in_the_request() -> None:
     )
     assert stream
     assert request.messages == (
-        Message(role="system", parts=(Text(text="Be brief.", provider_data={"anthropic_messages": CACHED}),)),
+        Message(role="system", parts=(Text(text="Be brief.", cache=CacheMarker()),)),
         message("user", "hi"),
     )
     assert request.settings == Settings(
@@ -142,13 +142,13 @@ def test_how_hard_to_think_is_a_setting_where_it_can_say_all_and_else_kept(
     assert (again.get("thinking"), again.get("output_config")) == (thinking, config)
 
 
-def test_tools_that_say_more_than_ours_can_are_kept_as_given() -> None:
+def test_tools_that_the_server_runs_are_kept_as_given() -> None:
     tools = [
         {"name": "f", "input_schema": {"type": "object"}, **CACHED},
         {"type": "web_search_20260209", "name": "web_search", "max_uses": 2},
     ]
     request, _ = SERVER.decode_request(body(tools=tools))
-    assert request.tools == (Tool(name="f", parameters={"type": "object"}),)
+    assert request.tools == (Tool(name="f", parameters={"type": "object"}, cache=CacheMarker()),)
     again = CLIENT.encode_request(request, stream=False, profile=Profile())
     assert msgspec.json.decode(again.body)["tools"] == tools
     assert [(notice.field, notice.fate) for notice in again.notices] == [("provider_options.tools", "kept")]
@@ -159,7 +159,7 @@ def test_tools_that_say_more_than_ours_can_are_kept_as_given() -> None:
     [
         (
             {"type": "image", "source": {"type": "url", "url": "https://x.org/a"}, **CACHED},
-            Media(media_type="image/*", url="https://x.org/a", provider_data={"anthropic_messages": CACHED}),
+            Media(media_type="image/*", url="https://x.org/a", cache=CacheMarker()),
         ),
         (
             {"type": "image", "source": {"type": "file", "file_id": "f"}},
@@ -232,8 +232,14 @@ def test_an_answer_is_written_as_clients_expect_it() -> None:
             ToolCall(id="c", name="f", arguments='{"x": '),
         ),
         finish_reason=FinishReason(unified="tool_calls", raw="tool_calls"),
-        usage=Usage(input_tokens=123, output_tokens=3, cached_input_tokens=100, reasoning_tokens=2),
-        provider_data={"anthropic_messages": {"container": {"id": "c"}, "usage": {"cache_creation_input_tokens": 20}}},
+        usage=Usage(
+            input_tokens=123,
+            output_tokens=3,
+            cached_input_tokens=100,
+            cache_write_input_tokens=20,
+            reasoning_tokens=2,
+        ),
+        provider_data={"anthropic_messages": {"container": {"id": "c"}, "usage": {"service_tier": "x"}}},
     )
     assert msgspec.json.decode(SERVER.encode_response(response)) == {
         "id": "msg_1",
@@ -251,6 +257,7 @@ def test_an_answer_is_written_as_clients_expect_it() -> None:
         "stop_sequence": None,
         "usage": {
             "input_tokens": 3,
+            "service_tier": "x",
             "cache_creation_input_tokens": 20,
             "cache_read_input_tokens": 100,
             "output_tokens": 3,

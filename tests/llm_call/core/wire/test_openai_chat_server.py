@@ -74,7 +74,7 @@ def body(**fields: Any) -> bytes:
         (body(temperature="hot"), r"\$\.temperature"),
         (body(max_tokens=1.5), r"\$\.max_tokens"),
         (body(tools=[{"type": "web_search"}]), r"\$\.tools\[0\]"),
-        (body(tools=[{"type": "function", "function": {"name": "f", "colour": 1}}]), "colour"),
+        (body(tool_choice={"type": "function", "function": {"name": "f", "colour": 1}}), "colour"),
         (body(tool_choice="maybe"), r"\$\.tool_choice"),
         (body(response_format={"type": "json_schema"}), r"\$\.response_format\.json_schema is missing"),
     ],

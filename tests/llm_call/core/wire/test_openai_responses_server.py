@@ -64,7 +64,7 @@ def content(part: dict[str, Any]) -> bytes:
         (body(temperature="hot"), r"\$\.temperature"),
         (body(max_output_tokens=1.5), r"\$\.max_output_tokens"),
         (body(tools=[{"type": "web_search"}]), r"\$\.tools\[0\]"),
-        (body(tools=[{"type": "function", "name": "f", "colour": 1}]), "colour"),
+        (body(tool_choice={"type": "function", "name": "f", "colour": 1}), "colour"),
         (body(tool_choice="maybe"), r"\$\.tool_choice"),
         (body(tool_choice={"type": "allowed_tools"}), r"\$\.tool_choice"),
         (body(text={"format": {"type": "json_schema"}}), r"\$\.text\.format needs a name and a schema"),

@@ -10,7 +10,7 @@ import pytest
 from llm_call.core.domain.events import Event, PartDelta, PartEnd, PartStart, ResponseEnd, ResponseStart, fold
 from llm_call.core.domain.messages import Media, Message, Reasoning, Text, ToolCall, ToolResult, message
 from llm_call.core.domain.profile import Profile
-from llm_call.core.domain.request import Request
+from llm_call.core.domain.request import Request, Tool
 from llm_call.core.domain.response import FinishReason, Response
 from llm_call.core.providers.registry import DIALECTS, DialectName, codec
 from llm_call.core.wire.anthropic_messages_server import AnthropicMessagesServerCodec
@@ -207,3 +207,29 @@ def test_fields_under_no_dialect_are_named_and_not_sent() -> None:
 def test_pieces_are_handed_on_as_they_are() -> None:
     events = (PartDelta(index=0, text="a"), ResponseEnd(finish_reason=FinishReason(unified="stop")))
     assert all(got is given for got, given in zip(marked_events(events, "one"), events, strict=True))
+
+
+@pytest.mark.parametrize("server", SERVERS, ids=lambda server: server.name)
+def test_what_a_tool_says_more_goes_back_to_its_dialect_alone(server: ServerCodec) -> None:
+    tools: Mapping[str, Any] = {
+        "openai_chat": {"type": "function", "function": {"name": "f", "x_in": OWN}, "x_by": OWN},
+        "openai_responses": {"type": "function", "name": "f", "x_by": OWN},
+        "anthropic_messages": {"name": "f", "input_schema": {"type": "object"}, "x_by": OWN},
+    }
+    turn = {"role": "user", "content": "hi"}
+    body = {"model": "m", "max_tokens": 9, "messages": [turn], "input": [turn], "tools": [tools[server.name]]}
+    request, _ = server.decode_request(msgspec.json.encode(body))
+    assert request.tools[0].provider_data.keys() == {server.name}
+    for dialect in DIALECTS:
+        wire = encoded(request, dialect)
+        if dialect == server.name:
+            assert msgspec.json.decode(wire.body)["tools"][0].items() >= tools[dialect].items()
+        else:
+            assert OWN.encode() not in wire.body
+            assert f"tools[0].provider_data.{server.name}" in {notice.field for notice in wire.notices}
+
+
+def test_a_declaration_of_geminis_keeps_its_own_fields() -> None:
+    tool = Tool(name="f", provider_data={"gemini": {"behavior": "BLOCKING"}})
+    wire = encoded(Request(model="m", messages=(), tools=(tool,)), "gemini")
+    assert msgspec.json.decode(wire.body)["tools"][0]["functionDeclarations"][0]["behavior"] == "BLOCKING"
