@@ -238,13 +238,14 @@ def requests() -> st.SearchStrategy[Request]:
 
 
 def profiles() -> st.SearchStrategy[Profile]:
-    """Profiles of every output mode, some with keywords that are not enforced, a limit on strings, cache markers."""
+    """Profiles of every output mode, some with keywords that are not enforced, a limit on strings."""
     return st.builds(
         Profile,
         output_mode=st.sampled_from(["native", "json", "prompted"]),
         unenforced_keywords=st.sampled_from([(), ("not", "uniqueItems", "patternProperties"), ("pattern",)]),
         string_limit=st.none() | st.integers(1, 100),
         cache_markers=st.booleans(),
+        schema_rule=st.sampled_from(["any", "closed", "strict"]),
     )
 
 

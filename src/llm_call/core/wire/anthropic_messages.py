@@ -35,6 +35,7 @@ from llm_call.core.wire.anthropic_messages_answer import AnthropicMessagesStream
 from llm_call.core.wire.base import Notices, WireRequest
 from llm_call.core.wire.caching import cache_field
 from llm_call.core.wire.http_errors import excerpt
+from llm_call.core.wire.native_schema import closed_schema
 from llm_call.core.wire.origin import marked_events, own_request
 from llm_call.core.wire.reading import decode_json, parse, split_data_url
 from llm_call.core.wire.writing import (
@@ -46,7 +47,6 @@ from llm_call.core.wire.writing import (
     beside,
     check_choice,
     encode_body,
-    native_schema,
     plain_text,
 )
 
@@ -217,10 +217,11 @@ def _choice(choice: ToolChoice, notices: Notices) -> dict[str, Any]:
 
 
 def _add_output(body: dict[str, Any], spec: OutputSpec, profile: Profile, notices: Notices) -> None:
-    if spec.schema is None or profile.output_mode != "native":
+    schema = closed_schema(spec, profile, notices)
+    if schema is None:
         notices.add("output", "emulated", "the form of the answer is told in the prompt, if at all, and checked after")
         return
-    wanted = {"type": "json_schema", "schema": native_schema(spec.schema, profile, notices)}
+    wanted = {"type": "json_schema", "schema": schema}
     body["output_config"] = {**body.get("output_config", {}), "format": wanted}
     if spec.name != OutputSpec().name:
         notices.add("output.name", "dropped", "the dialect gives a schema no name")

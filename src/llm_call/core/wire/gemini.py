@@ -37,6 +37,7 @@ from llm_call.core.wire.gemini_answer import UNKNOWN_TYPE, GeminiStreamDecoder, 
 from llm_call.core.wire.gemini_errors import failed
 from llm_call.core.wire.gemini_schema import subset
 from llm_call.core.wire.http_errors import excerpt
+from llm_call.core.wire.native_schema import limited_strings, note_left_out
 from llm_call.core.wire.origin import marked_events, own_request
 from llm_call.core.wire.reading import decode_json, parse, split_data_url
 from llm_call.core.wire.writing import (
@@ -46,8 +47,6 @@ from llm_call.core.wire.writing import (
     beside,
     check_choice,
     encode_body,
-    limited_strings,
-    note_left_out,
 )
 
 SETTINGS: Mapping[str, str] = {

@@ -25,6 +25,7 @@ from llm_call.core.domain.response import Response
 from llm_call.core.wire.base import Notices, WireRequest
 from llm_call.core.wire.caching import cache_field
 from llm_call.core.wire.http_errors import decode_http_error, excerpt
+from llm_call.core.wire.native_schema import strict_fields
 from llm_call.core.wire.openai_chat_answer import (
     REASONING_FIELDS,
     OpenAIChatStreamDecoder,
@@ -46,7 +47,6 @@ from llm_call.core.wire.writing import (
     data_url,
     encode_body,
     is_plain,
-    native_schema,
     plain_text,
 )
 
@@ -185,9 +185,7 @@ def _add_output(body: dict[str, Any], spec: OutputSpec, profile: Profile, notice
         body["response_format"] = {"type": "json_object"}
         notices.add("output", "emulated", "this model answers in JSON, and is told the schema in the prompt")
     else:
-        wire: dict[str, Any] = {"name": spec.name, "schema": native_schema(spec.schema, profile, notices)}
-        if spec.strict is not None:
-            wire["strict"] = spec.strict
+        wire: dict[str, Any] = {"name": spec.name, **strict_fields(spec, profile, notices)}
         if spec.description is not None:
             wire["description"] = spec.description
         body["response_format"] = {"type": "json_schema", "json_schema": wire}

@@ -26,6 +26,7 @@ from llm_call.core.domain.request import OutputSpec, Request, Settings, Tool, To
 from llm_call.core.domain.response import Response
 from llm_call.core.wire.base import Notices, WireRequest
 from llm_call.core.wire.http_errors import decode_http_error, excerpt
+from llm_call.core.wire.native_schema import strict_fields
 from llm_call.core.wire.openai_chat_answer import is_error
 from llm_call.core.wire.openai_responses_answer import (
     REASONING_FIELDS,
@@ -47,7 +48,6 @@ from llm_call.core.wire.writing import (
     data_url,
     encode_body,
     is_plain,
-    native_schema,
     plain_text,
 )
 
@@ -189,10 +189,7 @@ def _add_output(body: dict[str, Any], spec: OutputSpec, profile: Profile, notice
         body["text"] = {"format": {"type": "json_object"}}
         notices.add("output", "emulated", "this model answers in JSON, and is told the schema in the prompt")
     else:
-        schema = native_schema(spec.schema, profile, notices)
-        wire: dict[str, Any] = {"type": "json_schema", "name": spec.name, "schema": schema}
-        if spec.strict is not None:
-            wire["strict"] = spec.strict
+        wire: dict[str, Any] = {"type": "json_schema", "name": spec.name, **strict_fields(spec, profile, notices)}
         if spec.description is not None:
             wire["description"] = spec.description
         body["text"] = {"format": wire}

@@ -9,10 +9,8 @@ import msgspec
 
 from llm_call.core.domain.errors import UnsupportedError
 from llm_call.core.domain.messages import Message, Part, Text
-from llm_call.core.domain.profile import Profile
 from llm_call.core.domain.request import Settings, ToolChoice
 from llm_call.core.wire.base import Notices
-from llm_call.core.wire.schema import with_string_limit, without_keywords
 
 ANY_IMAGE = "image/*"  # the type of an image of which only the URL is known
 STORED_FILE = "application/octet-stream"  # the type of a file of which only the provider's id is known
@@ -60,31 +58,6 @@ def check_choice(choice: ToolChoice, *, has_tools: bool) -> None:
         raise UnsupportedError("tool_choice says none and names a tool", hint="Leave one of the two out.")
     if not has_tools and (choice.mode == "required" or choice.name is not None):
         raise UnsupportedError("tool_choice demands a call and there are no tools", hint="Give the tools.")
-
-
-def native_schema(schema: Mapping[str, Any], profile: Profile, notices: Notices) -> Mapping[str, Any]:
-    """What of `schema` the native mode of a model of this profile is given."""
-    if profile.unenforced_keywords:
-        schema, left_out = without_keywords(schema, profile.unenforced_keywords)
-        note_left_out(left_out, notices)
-    return limited_strings(schema, profile, notices)
-
-
-def note_left_out(keywords: Collection[str], notices: Notices) -> None:
-    """Note that `keywords` of the schema are not sent."""
-    for keyword in keywords:
-        notices.add("output.schema", "emulated", f"`{keyword}` is checked on the answer, not by the provider")
-
-
-def limited_strings(schema: Mapping[str, Any], profile: Profile, notices: Notices) -> Mapping[str, Any]:
-    """`schema` with the bound on its strings that a model of this profile needs."""
-    if profile.string_limit is None:
-        return schema
-    schema, bounded = with_string_limit(schema, profile.string_limit)
-    if bounded:
-        limit = f"{bounded} strings without a bound may have at most {profile.string_limit} characters"
-        notices.add("output.schema", "translated", limit)
-    return schema
 
 
 def is_plain(part: Part) -> bool:
