@@ -62,7 +62,9 @@ SETTINGS: Mapping[str, str] = {
     "reasoning_effort": "reasoning_effort",
     "parallel_tool_calls": "parallel_tool_calls",
 }
-MESSAGE_FIELDS = frozenset({"role", "name", "content", "refusal", "tool_calls", "tool_call_id", *REASONING_FIELDS})
+MESSAGE_FIELDS = frozenset(
+    {"role", "name", "content", "refusal", "tool_calls", "tool_call_id", "function_call", *REASONING_FIELDS}
+)
 CALL_FIELDS = frozenset({"id", "index", "type", "function"})
 FUNCTION_FIELDS = frozenset({"name", "arguments"})
 PART_FIELDS: Mapping[str, frozenset[str]] = {

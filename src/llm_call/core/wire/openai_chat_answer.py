@@ -151,7 +151,7 @@ class AnswerReader:
             self._piece(_REFUSAL_PLACE, _EMPTY_REFUSAL, text)
         for call in array(message.get("tool_calls"), "choices[0].message.tool_calls"):
             self._tool_call(mapping(call, "choices[0].message.tool_calls[]"))
-        if legacy := message.get("function_call"):
+        if (legacy := message.get("function_call")) and not message.get("tool_calls"):
             self._tool_call({"index": 0, "function": legacy})
         if not message.keys() <= _MESSAGE_FIELDS:
             merge(self._message_extra, unknown(message, _MESSAGE_FIELDS))

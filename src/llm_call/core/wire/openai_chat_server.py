@@ -50,6 +50,7 @@ from llm_call.core.wire.openai_chat import (
     audio_type,
 )
 from llm_call.core.wire.openai_chat_answer import FINISH, REASONING_FIELDS
+from llm_call.core.wire.openai_chat_legacy import is_legacy, modern
 from llm_call.core.wire.openai_usage import CHAT, write_usage
 from llm_call.core.wire.origin import OwnEvents, marked_request, own_response
 from llm_call.core.wire.reading import MalformedError, decode_json, from_base64, from_data_url, unnamed
@@ -216,7 +217,11 @@ class OpenAIChatServerCodec:
     def decode_request(self, body: bytes) -> tuple[Request, bool]:
         """The request, and whether its answer is to be streamed."""
         try:
-            wire, raw = _decode_body(body), decode_json(body)
+            raw = decode_json(body)
+            if is_legacy(raw):
+                raw = modern(raw)
+                body = encode_json(raw)
+            wire = _decode_body(body)
             return marked_request(_request(wire, raw), self.name), bool(wire.stream)
         except MalformedError as error:
             raise _bad(str(error)) from error
