@@ -49,7 +49,7 @@ from llm_call.core.wire.anthropic_messages import (
 from llm_call.core.wire.anthropic_messages_answer import FINISH
 from llm_call.core.wire.caching import take_marker
 from llm_call.core.wire.origin import OwnEvents, marked_request, own_response
-from llm_call.core.wire.reading import MalformedError, decode_json, from_base64, unnamed
+from llm_call.core.wire.reading import MalformedError, decode_json, from_base64, refusing, unnamed
 from llm_call.core.wire.writing import ANY_IMAGE, STORED_FILE, as_mapping, encode_json
 
 _ERRORS: Mapping[type[Exception], tuple[int, str]] = {
@@ -185,13 +185,9 @@ class AnthropicMessagesServerCodec:
 
     def decode_request(self, body: bytes) -> tuple[Request, bool]:
         """The request, and whether its answer is to be streamed."""
-        try:
+        with refusing("the Messages API"):
             wire, raw = _decode_body(body), decode_json(body)
             return marked_request(_request(wire, raw), self.name), bool(wire.stream)
-        except MalformedError as error:
-            raise _bad(str(error)) from error
-        except (ValueError, RecursionError) as error:
-            raise _bad(f"the body is no request of the Messages API: {error}") from error
 
     def encode_response(self, response: Response) -> bytes:
         """The answer as one body.
@@ -344,7 +340,7 @@ def _tool_choice(choice: _Choice) -> ToolChoice:
     if choice.type != "tool":
         return ToolChoice(mode=_MODES[choice.type])
     if choice.name is None:
-        raise _bad("$.tool_choice.name is missing")
+        raise MalformedError("$.tool_choice.name is missing")
     return ToolChoice(name=choice.name)
 
 
@@ -370,14 +366,14 @@ def _read_block(raw: msgspec.Raw, where: str) -> Part:
     block = decode_json(raw)
     kind = block.get("type") if isinstance(block, dict) else None
     if not isinstance(kind, str):
-        raise _bad(f"{where} is no block with a type")
+        raise MalformedError(f"{where} is no block with a type")
     read = _READERS.get(kind)
     if read is None:
         return Text(text="", provider_data={"block": block})
     try:
         return read(raw, unnamed(block, BLOCK_FIELDS[kind]), where)
     except msgspec.ValidationError as error:
-        raise _bad(f"{where}: {error}") from error
+        raise MalformedError(f"{where}: {error}") from error
 
 
 def _read_text(raw: msgspec.Raw, extra: dict[str, Any], where: str) -> Text:  # noqa: ARG001  # as all readers of blocks
@@ -399,7 +395,7 @@ def _read_call(raw: msgspec.Raw, extra: dict[str, Any], where: str) -> ToolCall:
     block = _decode_call(raw)
     arguments = str(bytes(block.input), "utf-8")
     if not arguments.startswith("{"):
-        raise _bad(f"{where}.input is no object")
+        raise MalformedError(f"{where}.input is no object")
     return ToolCall(id=block.id, name=block.name, arguments=arguments, provider_data=extra)
 
 
@@ -408,7 +404,7 @@ def _read_result(raw: msgspec.Raw, extra: dict[str, Any], where: str) -> ToolRes
     parts = () if block.content is None else _read_content(block.content, f"{where}.content")
     inside = tuple(part for part in parts if isinstance(part, Text | Media))
     if len(inside) < len(parts):
-        raise _bad(f"{where}.content holds what is no text, image or document")
+        raise MalformedError(f"{where}.content holds what is no text, image or document")
     is_error = bool(block.is_error)
     marker = take_marker(extra)
     return ToolResult(call_id=block.tool_use_id, parts=inside, is_error=is_error, cache=marker, provider_data=extra)
@@ -462,10 +458,6 @@ _READERS: Mapping[str, Callable[[msgspec.Raw, dict[str, Any], str], Part]] = {
     "image": _read_image,
     "document": _read_document,
 }
-
-
-def _bad(message: str) -> BadRequestError:
-    return BadRequestError(message, status=400, hint="Send the request as the Messages API defines it.")
 
 
 def _message(model: str, identity: str | None) -> dict[str, Any]:

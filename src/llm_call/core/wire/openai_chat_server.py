@@ -53,7 +53,7 @@ from llm_call.core.wire.openai_chat_answer import FINISH, REASONING_FIELDS
 from llm_call.core.wire.openai_chat_legacy import is_legacy, modern
 from llm_call.core.wire.openai_usage import CHAT, write_usage
 from llm_call.core.wire.origin import OwnEvents, marked_request, own_response
-from llm_call.core.wire.reading import MalformedError, decode_json, from_base64, from_data_url, unnamed
+from llm_call.core.wire.reading import MalformedError, decode_json, from_base64, from_data_url, refusing, unnamed
 from llm_call.core.wire.writing import ANY_IMAGE, STORED_FILE, as_mapping, encode_json
 
 _STATUSES: Mapping[type[Exception], int] = {
@@ -216,17 +216,13 @@ class OpenAIChatServerCodec:
 
     def decode_request(self, body: bytes) -> tuple[Request, bool]:
         """The request, and whether its answer is to be streamed."""
-        try:
+        with refusing("the chat-completions API"):
             raw = decode_json(body)
             if is_legacy(raw):
                 raw = modern(raw)
                 body = encode_json(raw)
             wire = _decode_body(body)
             return marked_request(_request(wire, raw), self.name), bool(wire.stream)
-        except MalformedError as error:
-            raise _bad(str(error)) from error
-        except (ValueError, RecursionError) as error:
-            raise _bad(f"the body is no chat-completions request: {error}") from error
 
     def encode_response(self, response: Response) -> bytes:
         """The answer as one body.
@@ -371,15 +367,15 @@ def _output(wanted: _ResponseFormat | None) -> OutputSpec | None:
         return OutputSpec()
     spec = wanted.json_schema
     if spec is None:
-        raise _bad("$.response_format.json_schema is missing")
+        raise MalformedError("$.response_format.json_schema is missing")
     return OutputSpec(schema=spec.schema, name=spec.name, strict=spec.strict, description=spec.description)
 
 
 def _message(wire: _Message, raw: Mapping[str, Any], where: str) -> Message:
     if wire.content is None and wire.role != "assistant":
-        raise _bad(f"{where}.content is missing")
+        raise MalformedError(f"{where}.content is missing")
     if wire.role != "assistant" and (wire.tool_calls or wire.refusal is not None):
-        raise _bad(f"{where}: only a message of the assistant has tool calls or a refusal")
+        raise MalformedError(f"{where}: only a message of the assistant has tool calls or a refusal")
     parts = _parts(wire.content, raw.get("content"), f"{where}.content")
     kept = unnamed(raw, MESSAGE_FIELDS)
     match wire.role:
@@ -401,7 +397,7 @@ def _with_marker(parts: tuple[Part, ...], kept: dict[str, Any]) -> tuple[Part, .
 
 def _result(wire: _Message, parts: Sequence[Part], where: str) -> ToolResult:
     if wire.tool_call_id is None:
-        raise _bad(f"{where}.tool_call_id is missing")
+        raise MalformedError(f"{where}.tool_call_id is missing")
     return ToolResult(call_id=wire.tool_call_id, parts=tuple(part for part in parts if isinstance(part, Text | Media)))
 
 
@@ -451,7 +447,7 @@ def _part(part: _Part, raw: Mapping[str, Any], where: str) -> Part:
 
 def _file(file: _File, raw: Mapping[str, Any], where: str) -> Media:
     if file.file_data is None and file.file_id is None:
-        raise _bad(f"{where} has neither file_data nor file_id")
+        raise MalformedError(f"{where} has neither file_data nor file_id")
     if file.file_data is None:
         return Media(media_type=STORED_FILE, name=file.filename, **_part_extra(raw))
     media_type, data = from_data_url(file.file_data, f"{where}.file_data")
@@ -466,10 +462,6 @@ def _part_extra(raw: Mapping[str, Any]) -> dict[str, Any]:
     if inside := unnamed(raw[kind], INNER_FIELDS[kind]):
         extra[kind] = inside
     return {"cache": marker, "provider_data": extra}
-
-
-def _bad(message: str) -> BadRequestError:
-    return BadRequestError(message, status=400, hint="Send the request as the chat-completions API defines it.")
 
 
 def _extras(kept: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:

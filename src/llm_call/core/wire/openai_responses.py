@@ -45,9 +45,9 @@ from llm_call.core.wire.writing import (
     as_mapping,
     beside,
     check_choice,
+    content,
     data_url,
     encode_body,
-    is_plain,
     plain_text,
 )
 
@@ -350,13 +350,7 @@ def _reasoning(part: Reasoning, field: str, notices: Notices) -> list[dict[str, 
 
 
 def _content(located: Located, role: Role, field: str, notices: Notices) -> str | list[dict[str, Any]]:
-    if not located:
-        notices.add(f"{field}.parts", "translated", "no part at all is sent as an empty text")
-        return ""
-    first = located[0][1]
-    if len(located) == 1 and isinstance(first, Text) and is_plain(first):
-        return first.text
-    return [_part(part, role, where, notices) for where, part in located]
+    return content(located, lambda part, where: _part(part, role, where, notices), field, notices)
 
 
 def _part(part: Part, role: Role, field: str, notices: Notices) -> dict[str, Any]:

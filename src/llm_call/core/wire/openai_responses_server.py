@@ -16,7 +16,7 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
-from llm_call.core.domain.errors import BadRequestError, LLMCallError, UnsupportedError
+from llm_call.core.domain.errors import LLMCallError, UnsupportedError
 from llm_call.core.domain.events import Event, PartDelta, PartEnd, PartStart, ResponseEnd, ResponseStart
 from llm_call.core.domain.messages import Media, Message, Part, Reasoning, Text, ToolCall, ToolResult
 from llm_call.core.domain.request import OutputSpec, Request, Settings, Tool, ToolChoice, ToolMode
@@ -35,7 +35,7 @@ from llm_call.core.wire.openai_responses import (
 from llm_call.core.wire.openai_responses_answer import REASONING_FIELDS, read_reasoning, reasoning_texts
 from llm_call.core.wire.openai_usage import RESPONSES, write_usage
 from llm_call.core.wire.origin import OwnEvents, marked_request, own_response
-from llm_call.core.wire.reading import MalformedError, decode_json, from_data_url, unnamed
+from llm_call.core.wire.reading import MalformedError, decode_json, from_data_url, refusing, unnamed
 from llm_call.core.wire.writing import ANY_IMAGE, STORED_FILE, as_mapping, encode_json
 
 # What clients expect beside the answer itself.
@@ -166,15 +166,11 @@ class OpenAIResponsesServerCodec:
 
     def decode_request(self, body: bytes) -> tuple[Request, bool]:
         """The request, and whether its answer is to be streamed."""
-        try:
+        with refusing("the Responses API"):
             raw = decode_json(body)
             _name_messages(raw)
             wire = msgspec.convert(raw, _Body)
             return marked_request(_request(wire, raw), self.name), bool(wire.stream)
-        except MalformedError as error:
-            raise _bad(str(error)) from error
-        except (ValueError, RecursionError) as error:
-            raise _bad(f"the body is no request of the Responses API: {error}") from error
 
     def encode_response(self, response: Response) -> bytes:
         """The answer as one body.
@@ -374,7 +370,7 @@ def _output(options: _TextOptions | None) -> OutputSpec | None:
     if wanted.type == "json_object":
         return OutputSpec()
     if wanted.name is None or wanted.schema is None:
-        raise _bad("$.text.format needs a name and a schema")
+        raise MalformedError("$.text.format needs a name and a schema")
     return OutputSpec(schema=wanted.schema, name=wanted.name, strict=wanted.strict, description=wanted.description)
 
 
@@ -406,7 +402,7 @@ def _message(item: _Item, raw: Mapping[str, Any], where: str) -> Message:
         result = ToolResult(call_id=item.call_id, parts=parts, provider_data=unnamed(raw, RESULT_FIELDS))
         return Message(role="tool", parts=(result,))
     if not isinstance(item, _Message):
-        raise _bad(f"{where}.type is not known here")
+        raise MalformedError(f"{where}.type is not known here")
     parts_of = _parts(item.content, raw["content"], f"{where}.content")
     return Message(role=item.role, parts=parts_of, provider_data=unnamed(raw, MESSAGE_FIELDS))
 
@@ -422,7 +418,7 @@ def _assistant_parts(item: _Item, raw: Mapping[str, Any], where: str) -> tuple[P
             around = unnamed(raw, MESSAGE_FIELDS)
             parts = _parts(item.content, raw["content"], f"{where}.content")
             return tuple(_around(part, around) for part in parts) if around else parts
-    raise _bad(f"{where}.role is not for this type of item")
+    raise MalformedError(f"{where}.role is not for this type of item")
 
 
 def _around(part: Part, around: Mapping[str, Any]) -> Part:
@@ -457,7 +453,7 @@ def _image(image: _InputImage, extra: Mapping[str, Any], where: str) -> Media:
     url = image.image_url
     if url is None:
         if image.file_id is None:
-            raise _bad(f"{where} has neither image_url nor file_id")
+            raise MalformedError(f"{where} has neither image_url nor file_id")
         return Media(media_type=ANY_IMAGE, provider_data=extra)
     if not url.startswith("data:"):
         return Media(media_type=ANY_IMAGE, url=url, provider_data=extra)
@@ -470,12 +466,8 @@ def _file(file: _InputFile, extra: Mapping[str, Any], where: str) -> Media:
         media_type, data = from_data_url(file.file_data, f"{where}.file_data")
         return Media(media_type=media_type, data=data, url=file.file_url, name=file.filename, provider_data=extra)
     if file.file_url is None and file.file_id is None:
-        raise _bad(f"{where} has none of file_data, file_url and file_id")
+        raise MalformedError(f"{where} has none of file_data, file_url and file_id")
     return Media(media_type=STORED_FILE, url=file.file_url, name=file.filename, provider_data=extra)
-
-
-def _bad(message: str) -> BadRequestError:
-    return BadRequestError(message, status=400, hint="Send the request as the Responses API defines it.")
 
 
 def _whole(response: Response, output: Sequence[Any]) -> dict[str, Any]:

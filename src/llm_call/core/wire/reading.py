@@ -2,12 +2,13 @@
 
 from abc import ABC, abstractmethod
 from base64 import b64decode
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, ClassVar, Generic, Literal, Protocol, TypeVar
 
 import msgspec
 
-from llm_call.core.domain.errors import ProtocolError, StreamInterruptedError
+from llm_call.core.domain.errors import BadRequestError, ProtocolError, StreamInterruptedError
 from llm_call.core.domain.events import Event
 from llm_call.core.wire.framing import BYTE_ORDER_MARK, MAX_EVENT_BYTES, ServerSentEvent, ServerSentEvents
 from llm_call.core.wire.http_errors import excerpt
@@ -131,6 +132,25 @@ def unreadable(what: str, error: Exception, data: bytes) -> ProtocolError:
     """The error for a caller: what cannot be read, why, and the start of what came."""
     came = excerpt(data, 200) or "nothing"
     return ProtocolError(f"{what} cannot be read ({error}); what came: {came}")
+
+
+@contextmanager
+def refusing(api: str) -> Iterator[None]:
+    """What goes wrong inside, while a client's request is read, is the client's fault.
+
+    Raises:
+        BadRequestError: The body is no request of `api`; the message says where.
+    """
+    try:
+        yield
+    except MalformedError as error:
+        raise _refusal(str(error), api) from error
+    except (ValueError, RecursionError) as error:
+        raise _refusal(f"the body is no request of {api}: {error}", api) from error
+
+
+def _refusal(message: str, api: str) -> BadRequestError:
+    return BadRequestError(message, status=400, hint=f"Send the request as {api} defines it.")
 
 
 def string(value: Any, where: str) -> str:

@@ -76,6 +76,19 @@ def plain_text(message: Message) -> str | None:
     return part.text
 
 
+def content(
+    located: Located, write: Callable[[Part, str], dict[str, Any]], field: str, notices: Notices
+) -> str | list[dict[str, Any]]:
+    """The content of a message: a single plain text as it is, anything else as the parts that `write` makes."""
+    if not located:
+        notices.add(f"{field}.parts", "translated", "no part at all is sent as an empty text")
+        return ""
+    first = located[0][1]
+    if len(located) == 1 and isinstance(first, Text) and is_plain(first):
+        return first.text
+    return [write(part, where) for where, part in located]
+
+
 def beside(
     known: dict[str, Any], extra: Mapping[str, Any], reserved: Collection[str], place: str, notices: Notices
 ) -> dict[str, Any]:
