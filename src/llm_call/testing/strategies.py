@@ -63,7 +63,7 @@ def in_dialect(value: V, dialect: str) -> V:
     """`value` with all that it keeps marked as `dialect`'s; the strategies here draw what is kept unmarked."""
     if isinstance(value, Request):
         request = marked_request(value, dialect)
-        return replace(value, messages=request.messages, tools=request.tools)
+        return replace(value, messages=request.messages, tools=request.tools, dialect=dialect)
     said = value if isinstance(value, Message) else Message(role="assistant", parts=value.parts)
     marked = marked_request(Request(model="", messages=(said,)), dialect).messages[0]
     kept = {dialect: value.provider_data} if value.provider_data else {}

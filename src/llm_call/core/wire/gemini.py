@@ -20,7 +20,6 @@ How canonical values stand on the wire, beside the obvious:
   field; `tools` stand beside the request's own, because built-in tools are entries of the same list.
 """
 
-import re
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
@@ -47,6 +46,7 @@ from llm_call.core.wire.writing import (
     beside,
     check_choice,
     encode_body,
+    path_name,
 )
 
 SETTINGS: Mapping[str, str] = {
@@ -67,7 +67,6 @@ CONTENT_FIELDS = frozenset({"role", "parts"})
 PART_DATA = frozenset({"text", "inlineData", "fileData", "functionCall", "functionResponse"})
 BESIDE_DATA = frozenset({"thought", "thoughtSignature", "partMetadata", "videoMetadata", "mediaResolution"})
 
-_MODEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]*")
 _BUDGETED = "gemini-2.5"
 _OURS = frozenset({"model", "contents", "messages", "systemInstruction", "system_instruction", "stream", "alt"})
 _MERGED = frozenset({"generationConfig", "toolConfig", "functionCallingConfig"})
@@ -108,12 +107,7 @@ class GeminiCodec:
 
 
 def _path(model: str, stream: bool) -> str:  # noqa: FBT001  # the two methods of the dialect
-    name = model.removeprefix("models/")
-    if not _MODEL.fullmatch(name):
-        raise UnsupportedError(
-            f"the model's name {name[:60]!r} cannot stand in a path",
-            hint="A name has letters, digits, '.', '_', '@' and '-', and begins with a letter or a digit.",
-        )
+    name = path_name(model.removeprefix("models/"))
     return f"/models/{name}:streamGenerateContent?alt=sse" if stream else f"/models/{name}:generateContent"
 
 

@@ -31,7 +31,7 @@ class _Change(Protocol):
 
 def marked_request(request: Request, dialect: str) -> Request:
     """`request`, which came in `dialect`, with that said of all that it keeps."""
-    return _walked(request, lambda value, _: _marked(value, dialect))
+    return replace(_walked(request, lambda value, _: _marked(value, dialect)), dialect=dialect)
 
 
 def marked_events(events: Iterable[Event], dialect: str) -> tuple[Event, ...]:
@@ -45,6 +45,8 @@ def own_request(request: Request, dialect: str, notices: Notices, *, cache_marke
     An empty text that keeps something of another dialect alone stood for a part that only that one knows: it is left
     out.
     """
+    if request.dialect is not None and request.dialect != dialect:
+        request = _without_options(request, notices)
     if not _may_keep(request):
         return request
 
@@ -62,6 +64,12 @@ def own_request(request: Request, dialect: str, notices: Notices, *, cache_marke
         return _own(value, dialect)
 
     return _walked(request, own)
+
+
+def _without_options(request: Request, notices: Notices) -> Request:
+    for name in request.provider_options:
+        notices.add(f"provider_options.{name}", "dropped", f"it came in {request.dialect}, and says nothing here")
+    return replace(request, provider_options={})
 
 
 def own_response(response: Response, dialect: str) -> Response:
