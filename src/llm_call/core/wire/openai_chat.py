@@ -3,14 +3,15 @@
 Rule: nothing is lost silently. What the dialect cannot say is refused before any I/O (`UnsupportedError`) where
 leaving it out would change the meaning, and named in a `Notice` where it would not.
 
-How canonical values stand on the wire, beside the obvious:
+How canonical values stand on the wire, beside the obvious (`provider_data` is this dialect's own, see `origin`):
 
 - `max_output_tokens` is sent as `max_tokens`, which every compatible server knows.
-- A model's refusal is a `Text` whose `provider_data` is `{"refusal": True}`; the answer that holds it has the unified
-  finish reason `content_filter`, whatever the server's own word was.
+- A model's refusal is a `Text` that says so; the answer that holds it has the unified finish reason `content_filter`,
+  whatever the server's own word was.
 - `Reasoning` goes back only where it came in this dialect: its `provider_data["field"]` names the field.
 - `provider_data` of a message, a part or a tool call is laid beside its fields. For media, what stands in it under the
   name of the wire part is laid inside that: `{"image_url": {"detail": "low"}}`.
+- Cache markers are sent where the profile says that the host takes them.
 """
 
 from collections.abc import Mapping, Sequence

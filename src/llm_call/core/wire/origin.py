@@ -11,7 +11,7 @@ from typing import Any, Protocol, TypeVar
 
 from msgspec.structs import replace
 
-from llm_call.core.domain.events import Event, PartDelta, PartEnd, PartStart, ResponseEnd
+from llm_call.core.domain.events import Event, PartEnd, PartStart, ResponseEnd
 from llm_call.core.domain.messages import Media, Message, Part, Reasoning, Text, ToolResult
 from llm_call.core.domain.request import Request, Tool
 from llm_call.core.domain.response import Response
@@ -19,7 +19,6 @@ from llm_call.core.wire.base import Notices
 
 Keeper = TypeVar("Keeper", bound=Message | Part | Tool | PartEnd | ResponseEnd)
 P = TypeVar("P", bound=Part)
-_ENDS = (PartEnd, ResponseEnd)
 _MARKABLE = (Text, Media, ToolResult, Tool)
 
 
@@ -36,7 +35,16 @@ def marked_request(request: Request, dialect: str) -> Request:
 
 def marked_events(events: Iterable[Event], dialect: str) -> tuple[Event, ...]:
     """`events`, which came in `dialect`, with that said of all that they keep."""
-    return tuple([event if type(event) is PartDelta else _marked_event(event, dialect) for event in events])
+    marked: list[Event] = []
+    for event in events:  # every piece of every stream passes here: types are compared, nothing is called
+        if type(event) is PartStart:
+            keeps = event.part.provider_data
+            marked.append(replace(event, part=_marked(event.part, dialect)) if keeps else event)
+        elif type(event) is PartEnd or type(event) is ResponseEnd:
+            marked.append(_marked(event, dialect) if event.provider_data else event)
+        else:
+            marked.append(event)
+    return tuple(marked)
 
 
 def own_request(request: Request, dialect: str, notices: Notices, *, cache_markers: bool = False) -> Request:
@@ -130,12 +138,6 @@ def _part(part: P, field: str, change: _Change) -> P | None:
     if isinstance(part, ToolResult):
         part = replace(part, parts=_parts(part.parts, field, change))
     return change(part, field)
-
-
-def _marked_event(event: Event, dialect: str) -> Event:
-    if isinstance(event, PartStart):
-        return replace(event, part=_marked(event.part, dialect)) if event.part.provider_data else event
-    return _marked(event, dialect) if isinstance(event, _ENDS) else event
 
 
 def _marked(value: Keeper, dialect: str) -> Keeper:
