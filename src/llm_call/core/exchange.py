@@ -15,6 +15,7 @@ from llm_call.core.providers.registry import Target
 from llm_call.core.transport.base import Reply
 from llm_call.core.validation.asking import with_instruction
 from llm_call.core.wire.base import WireRequest
+from llm_call.core.wire.native_schema import fitting_profile
 
 
 def encode(target: Target, request: Request, *, stream: bool, strict: bool) -> WireRequest:
@@ -25,8 +26,9 @@ def encode(target: Target, request: Request, *, stream: bool, strict: bool) -> W
     """
     _refuse_unseen(target, request)
     request, refused = fitted(request, target.profile)
-    shaped = with_instruction(replace(request, model=target.model), target.profile)
-    wire = target.codec.encode_request(shaped, stream=stream, profile=target.profile)
+    profile = fitting_profile(target.profile, request.output)
+    shaped = with_instruction(replace(request, model=target.model), profile)
+    wire = target.codec.encode_request(shaped, stream=stream, profile=profile)
     if refused:
         wire = replace(wire, notices=refused + wire.notices)
     lost = [notice for notice in wire.notices if notice.fate == "dropped"] if strict else []

@@ -3,15 +3,18 @@
 Needs hypothesis, which is no dependency of the library: import this module in tests only.
 """
 
-from typing import Any
+from typing import Any, TypeVar
 
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from llm_call.core.domain.messages import Media, Message, Part, Reasoning, Role, Text, ToolCall, ToolResult
+from llm_call.core.domain.messages import CacheMarker, Media, Message, Part, Reasoning, Role, Text, ToolCall, ToolResult
 from llm_call.core.domain.profile import Profile
 from llm_call.core.domain.request import OutputSpec, Request, Settings, Tool, ToolChoice
 from llm_call.core.domain.response import Fate, Finish, FinishReason, Notice, Response, Usage
+from llm_call.core.wire.origin import marked_request
+
+V = TypeVar("V", bound=Message | Request | Response)
 
 IMAGE_TYPES = ("image/png", "image/jpeg", "image/gif", "image/webp")
 AUDIO_TYPES = ("audio/wav", "audio/mpeg", "audio/x-wav", "audio/ogg")
@@ -54,6 +57,17 @@ def unknown_fields() -> st.SearchStrategy[dict[str, Any]]:
     """Fields that no dialect knows, as `provider_data` keeps them, often none; never null or empty."""
     values = json_values().filter(lambda value: value not in (None, [], {}))
     return st.just({}) | st.dictionaries(names().map("x_".__add__), values, min_size=1, max_size=2)
+
+
+def in_dialect(value: V, dialect: str) -> V:
+    """`value` with all that it keeps marked as `dialect`'s; the strategies here draw what is kept unmarked."""
+    if isinstance(value, Request):
+        request = marked_request(value, dialect)
+        return replace(value, messages=request.messages, tools=request.tools, dialect=dialect)
+    said = value if isinstance(value, Message) else Message(role="assistant", parts=value.parts)
+    marked = marked_request(Request(model="", messages=(said,)), dialect).messages[0]
+    kept = {dialect: value.provider_data} if value.provider_data else {}
+    return replace(value, parts=marked.parts, provider_data=kept)
 
 
 def fields_that_clash(*fields: str) -> st.SearchStrategy[dict[str, Any]]:
@@ -101,14 +115,23 @@ def settings() -> st.SearchStrategy[Settings]:
     )
 
 
+def cache_markers() -> st.SearchStrategy[CacheMarker | None]:
+    """Prompt-cache markers, mostly none."""
+    return st.none() | st.none() | st.sampled_from([CacheMarker(), CacheMarker(ttl="5m"), CacheMarker(ttl="1h")])
+
+
 def text_parts() -> st.SearchStrategy[Text]:
     """Texts, some with `provider_data`."""
-    return st.builds(Text, text=texts(), provider_data=fields_that_clash("type", "text"))
+    return st.builds(Text, text=texts(), cache=cache_markers(), provider_data=fields_that_clash("type", "text"))
 
 
 def media() -> st.SearchStrategy[Media]:
     """Media with bytes, some with a URL too, and images that have a URL only."""
-    common: dict[str, Any] = {"name": st.none() | names(), "provider_data": unknown_fields()}
+    common: dict[str, Any] = {
+        "name": st.none() | names(),
+        "cache": cache_markers(),
+        "provider_data": unknown_fields(),
+    }
     types = st.sampled_from(IMAGE_TYPES + AUDIO_TYPES + DOCUMENT_TYPES)
     urls = names().map("https://example.org/".__add__) | st.just("data:image/png;base64,iVBORw==")
     return st.builds(
@@ -127,7 +150,14 @@ def tool_calls() -> st.SearchStrategy[ToolCall]:
 def tool_results() -> st.SearchStrategy[ToolResult]:
     """Results of texts."""
     parts = st.lists(text_parts(), max_size=2).map(tuple)
-    return st.builds(ToolResult, call_id=names(), parts=parts, is_error=st.booleans(), provider_data=unknown_fields())
+    return st.builds(
+        ToolResult,
+        call_id=names(),
+        parts=parts,
+        is_error=st.booleans(),
+        cache=cache_markers(),
+        provider_data=unknown_fields(),
+    )
 
 
 def reasoning() -> st.SearchStrategy[Reasoning]:
@@ -140,9 +170,7 @@ def reasoning() -> st.SearchStrategy[Reasoning]:
 
 def messages() -> st.SearchStrategy[Message]:
     """Messages of every role, with the parts that a role may have, in any order."""
-    spoken: st.SearchStrategy[Part] = text_parts() | st.builds(
-        Text, text=texts(), provider_data=st.just({"refusal": True})
-    )
+    spoken: st.SearchStrategy[Part] = text_parts() | st.builds(Text, text=texts(), refusal=st.just(value=True))
     return (
         _message("system", text_parts())
         | _message("developer", text_parts())
@@ -176,7 +204,13 @@ def output_specs() -> st.SearchStrategy[OutputSpec]:
 def requests() -> st.SearchStrategy[Request]:
     """Requests over everything that a dialect has to carry. A tool is demanded only where there are tools."""
     tools = st.builds(
-        Tool, name=names(), description=texts(), parameters=st.just({}) | schemas(), strict=st.none() | st.booleans()
+        Tool,
+        name=names(),
+        description=texts(),
+        parameters=st.just({}) | schemas(),
+        strict=st.none() | st.booleans(),
+        cache=cache_markers(),
+        provider_data=unknown_fields(),
     )
     choices = st.sampled_from(
         [
@@ -204,12 +238,14 @@ def requests() -> st.SearchStrategy[Request]:
 
 
 def profiles() -> st.SearchStrategy[Profile]:
-    """Profiles of every output mode, some with keywords that are not enforced and a limit on strings."""
+    """Profiles of every output mode, some with keywords that are not enforced, a limit on strings."""
     return st.builds(
         Profile,
         output_mode=st.sampled_from(["native", "json", "prompted"]),
         unenforced_keywords=st.sampled_from([(), ("not", "uniqueItems", "patternProperties"), ("pattern",)]),
         string_limit=st.none() | st.integers(1, 100),
+        cache_markers=st.booleans(),
+        schema_rule=st.sampled_from(["any", "closed", "strict"]),
     )
 
 
@@ -248,6 +284,7 @@ def responses() -> st.SearchStrategy[Response]:
             input_tokens=_counts,
             output_tokens=_counts,
             cached_input_tokens=_counts,
+            cache_write_input_tokens=_counts,
             reasoning_tokens=_counts,
         ),
         provider_data=unknown_fields(),

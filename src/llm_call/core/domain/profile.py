@@ -8,6 +8,7 @@ from msgspec import Struct
 from llm_call.core.domain.response import Usage
 
 OutputMode = Literal["native", "json", "prompted"]
+SchemaRule = Literal["any", "closed", "strict"]
 OutputLimitField = Literal["max_tokens", "max_completion_tokens"]
 DialectName = Literal["openai_chat", "openai_responses", "anthropic_messages", "gemini"]
 SchemaHint = Literal["none", "fields", "schema"]
@@ -27,7 +28,7 @@ class Prices(Struct, frozen=True, kw_only=True):
         """What `usage` costs in US dollars; `None` when a count is unknown."""
         if usage.input_tokens is None or usage.output_tokens is None:
             return None
-        read, written = usage.cached_input_tokens or 0, usage.cache_write_tokens or 0
+        read, written = usage.cached_input_tokens or 0, usage.cache_write_input_tokens or 0
         read_price = self.input if self.cached_input is None else self.cached_input
         write_price = self.input if self.cache_write is None else self.cache_write
         plain = usage.input_tokens - read - written
@@ -50,6 +51,9 @@ class Profile(Struct, frozen=True, kw_only=True):
     `Settings` that it never takes, `reasoning_refuses` those that it does not take while it thinks, which it does with
     `default_effort` unless the request sets another. `dialect` is the one that it alone speaks, where that is not its
     provider's.
+    `schema_rule` says which schemas the native mode takes: any; only those whose objects are all closed and that do not
+    contain themselves; or any, but it holds the model to those alone that fit its strict mode. `cache_markers` says
+    whether the host takes prompt-cache markers in the chat dialect.
     """
 
     output_mode: OutputMode = "native"
@@ -57,6 +61,8 @@ class Profile(Struct, frozen=True, kw_only=True):
     unenforced_keywords: tuple[str, ...] = ()
     string_limit: int | None = None
     output_limit_field: OutputLimitField = "max_tokens"
+    schema_rule: SchemaRule = "any"
+    cache_markers: bool = False
     stream_only: bool = False
     media: tuple[str, ...] | None = None
     tools: bool | None = None

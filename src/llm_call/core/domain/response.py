@@ -28,7 +28,7 @@ class Usage(Struct, frozen=True, kw_only=True):
     input_tokens: int | None = None
     output_tokens: int | None = None
     cached_input_tokens: int | None = None
-    cache_write_tokens: int | None = None
+    cache_write_input_tokens: int | None = None
     reasoning_tokens: int | None = None
 
     def __add__(self, other: "Usage") -> "Usage":
@@ -51,7 +51,7 @@ class Notice(Struct, frozen=True, kw_only=True):
 
 
 class Response(Struct, frozen=True, kw_only=True):
-    """One answer. `model` is the one that really answered; unknown wire fields stand in `provider_data`."""
+    """One answer. `model` is the one that really answered; unknown wire fields stand in `provider_data` under their dialect."""
 
     model: str
     parts: tuple[Part, ...] = ()

@@ -111,7 +111,7 @@ def _listed_cost(provider: str, model: str, usage: Usage) -> Decimal | None:
         "input_tokens": usage.input_tokens,
         "output_tokens": usage.output_tokens,
         "cache_read_tokens": usage.cached_input_tokens,
-        "cache_write_tokens": usage.cache_write_tokens,
+        "cache_write_tokens": usage.cache_write_input_tokens,
         "output_reasoning_tokens": usage.reasoning_tokens,
     }
     try:

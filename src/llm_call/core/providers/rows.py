@@ -24,7 +24,7 @@ LLAMA_CPP = Profile(unenforced_keywords=LLAMA_CPP_IGNORES, string_limit=200)
 JSON_MODE = Profile(output_mode="json", schema_hint="schema")
 
 SAMPLING = ("temperature", "top_p", "presence_penalty", "frequency_penalty", "logprobs", "top_logprobs")
-GPT = Profile(output_limit_field="max_completion_tokens")
+GPT = Profile(output_limit_field="max_completion_tokens", schema_rule="strict")
 GPT_REASONING = replace(GPT, reasoning=True, reasoning_refuses=SAMPLING)
 GPT_ALWAYS_REASONING = replace(GPT_REASONING, default_effort="medium")
 GPT_RESPONSES_ONLY = replace(GPT_ALWAYS_REASONING, dialect="openai_responses")
@@ -50,6 +50,14 @@ GROK_REASONING = Profile(reasoning=True, refuses=("presence_penalty", "frequency
 GROK_MODELS = {"*non-reasoning*": Profile(reasoning=False), "grok-4*": GROK_REASONING, "grok-3-mini*": GROK_REASONING}
 # Its models with structured outputs; the others have the JSON mode alone.
 GROQ_MODELS = {"openai/gpt-oss-*": Profile(), "*": JSON_MODE}
+# JSON Schema keywords that Anthropic documents as not supported by structured outputs. It takes some forms of `pattern`,
+# and `minItems` of 0 and 1: these go too, since the answer is checked for them anyway.
+ANTHROPIC_LEAVES_OUT = (
+    *("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf", "minLength", "maxLength", "pattern"),
+    *("minItems", "maxItems", "uniqueItems", "prefixItems", "contains", "minContains", "maxContains"),
+    *("minProperties", "maxProperties", "patternProperties", "propertyNames", "unevaluatedProperties"),
+    *("unevaluatedItems", "dependentRequired", "dependentSchemas", "not", "if", "then", "else"),
+)
 
 CLAUDE_PROXY = Provider(
     name="claude_proxy",
@@ -94,6 +102,7 @@ RESPONSES = replace(
     codec="openai_responses",
     default_model=None,
 )
+CLAUDE = Profile(schema_rule="closed", unenforced_keywords=ANTHROPIC_LEAVES_OUT)
 ANTHROPIC = Provider(
     name="anthropic",
     patterns=("anthropic/*", "claude-*"),
@@ -102,6 +111,7 @@ ANTHROPIC = Provider(
     credential_env=("ANTHROPIC_API_KEY",),
     default_model="claude-haiku-5-5",
 )
+ANTHROPIC = replace(ANTHROPIC, profile=CLAUDE)
 GEMINI = Provider(
     name="gemini",
     patterns=("gemini/*", "gemini-*"),
@@ -190,6 +200,7 @@ COMPATIBLE = (
         patterns=("openrouter/*",),
         base_url="https://openrouter.ai/api/v1",
         credential_env=("OPENROUTER_API_KEY",),
+        profile=Profile(cache_markers=True),
     ),
     Provider(
         name="cohere",

@@ -25,7 +25,7 @@ MILLION = 1_000_000
 
 
 def usage(given: int, made: int, read: int | None = None, written: int | None = None) -> Usage:
-    return Usage(input_tokens=given, output_tokens=made, cached_input_tokens=read, cache_write_tokens=written)
+    return Usage(input_tokens=given, output_tokens=made, cached_input_tokens=read, cache_write_input_tokens=written)
 
 
 def charge(name: str, used: Usage, prices: Prices | None = None) -> Charge:

@@ -55,7 +55,7 @@ def answers(draw: st.DrawFn) -> Response:
     word = draw(st.sampled_from([*FINISH, "newer_reason"]))
     cached, written = draw(st.none() | COUNTS), draw(st.none() | COUNTS)
     known = cached is not None or written is not None or draw(st.booleans())
-    return Response(
+    answer = Response(
         model=draw(strategies.names()),
         id=draw(st.none() | strategies.names()),
         parts=tuple(draw(st.lists(parts(), max_size=4))),
@@ -63,12 +63,13 @@ def answers(draw: st.DrawFn) -> Response:
         usage=Usage(
             input_tokens=draw(COUNTS) + (cached or 0) + (written or 0) if known else None,
             cached_input_tokens=cached,
-            cache_write_tokens=written,
+            cache_write_input_tokens=written,
             output_tokens=draw(st.none() | COUNTS),
             reasoning_tokens=draw(st.none() | COUNTS),
         ),
         provider_data=draw(strategies.unknown_fields()) | draw(st.sampled_from([{}, {"stop_sequence": "x"}])),
     )
+    return strategies.in_dialect(answer, CODEC.name)
 
 
 def events_of(response: Response, pieces: int) -> Iterator[Event]:
@@ -90,7 +91,7 @@ def emptied(part: Part, index: int) -> tuple[Part, str, PartEnd]:
     if isinstance(part, Reasoning):
         return replace(part, text="", signature=None), part.text, PartEnd(index=index, signature=part.signature)
     assert isinstance(part, Text)
-    if "block" in part.provider_data:
+    if "block" in part.provider_data.get(CODEC.name, {}):
         return part, "", PartEnd(index=index)
     return Text(text=""), part.text, PartEnd(index=index, provider_data=part.provider_data)
 
@@ -143,6 +144,7 @@ def covers(field: str, path: str) -> bool:
 
 
 def unnamed_changes(request: Request, profile: Profile, *, stream: bool) -> list[str]:
+    request = strategies.in_dialect(request, CODEC.name)
     wire = CODEC.encode_request(request, stream=stream, profile=profile)
     back, streamed = SERVER.decode_request(wire.body)
     assert streamed is stream is wire.stream
@@ -244,7 +246,9 @@ def test_a_request_comes_back_as_it_was_but_for_what_its_notices_name(
 
 @given(strategies.requests(), strategies.profiles())
 def test_what_came_from_the_wire_goes_back_to_it_without_a_notice(request: Request, profile: Profile) -> None:
-    once, _ = SERVER.decode_request(CODEC.encode_request(sayable(request), stream=False, profile=profile).body)
+    once, _ = SERVER.decode_request(
+        CODEC.encode_request(strategies.in_dialect(sayable(request), CODEC.name), stream=False, profile=profile).body
+    )
     again = CODEC.encode_request(once, stream=False, profile=Profile())
     assert SERVER.decode_request(again.body)[0] == once
     assert not again.notices
@@ -256,7 +260,7 @@ def test_an_answer_goes_back_as_history_without_a_loss(response: Response) -> No
     said = tuple(
         part
         for part in response.parts
-        if not isinstance(part, Text) or part.text.strip() or part.provider_data.get("block")
+        if not isinstance(part, Text) or part.text.strip() or part.provider_data.get(CODEC.name, {}).get("block")
     )
     request = Request(model="m", messages=(Message(role="assistant", parts=said),))
     wire = CODEC.encode_request(request, stream=False, profile=Profile())

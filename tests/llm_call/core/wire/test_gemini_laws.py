@@ -224,7 +224,7 @@ def test_whatever_stands_in_an_answer_it_is_read_or_raises_an_error_of_ours(answ
 
 @given(strategies.requests(), strategies.profiles(), st.booleans())
 def test_every_setting_is_sent_or_named_in_a_notice(request: Request, profile: Profile, stream: bool) -> None:
-    request = msgspec.structs.replace(request, model="m" + request.model)
+    request = strategies.in_dialect(msgspec.structs.replace(request, model="m" + request.model), CODEC.name)
     try:
         wire = CODEC.encode_request(request, stream=stream, profile=profile)
     except UnsupportedError:  # most often a result without its call, or arguments that are no object
@@ -254,7 +254,8 @@ def test_every_setting_is_sent_or_named_in_a_notice(request: Request, profile: P
 @given(strategies.messages())
 def test_every_text_is_sent_or_the_message_is_refused(message: Message) -> None:
     try:
-        wire = CODEC.encode_request(Request(model="m", messages=(message,)), stream=False, profile=Profile())
+        request = strategies.in_dialect(Request(model="m", messages=(message,)), CODEC.name)
+        wire = CODEC.encode_request(request, stream=False, profile=Profile())
     except UnsupportedError:
         return
     body = msgspec.json.decode(wire.body)

@@ -26,12 +26,15 @@ SERVER = OpenAIChatServerCodec()
 def answers() -> st.SearchStrategy[Response]:
     """Answers as this dialect brings them: reasoning names its field, a text may be a refusal's."""
     return strategies.responses().map(
-        lambda response: replace(
-            response,
-            parts=tuple(
-                replace(part, provider_data={"field": "reasoning_content"}) if isinstance(part, Reasoning) else part
-                for part in response.parts
+        lambda response: strategies.in_dialect(
+            replace(
+                response,
+                parts=tuple(
+                    replace(part, provider_data={"field": "reasoning_content"}) if isinstance(part, Reasoning) else part
+                    for part in response.parts
+                ),
             ),
+            CODEC.name,
         )
     )
 
@@ -149,6 +152,7 @@ def test_a_damaged_stream_is_read_or_raises_and_never_ends_quietly(response: Res
 
 
 def unnamed_changes(request: Request, profile: Profile, *, stream: bool) -> list[str]:
+    request = strategies.in_dialect(request, CODEC.name)
     wire = CODEC.encode_request(request, stream=stream, profile=profile)
     back, streamed = SERVER.decode_request(wire.body)
     assert streamed is stream is wire.stream
@@ -175,8 +179,10 @@ def test_a_request_comes_back_as_it_was_but_for_what_its_notices_name(
 
 @given(strategies.requests(), strategies.profiles())
 def test_what_came_from_the_wire_goes_back_to_it_without_a_notice(request: Request, profile: Profile) -> None:
-    once, _ = SERVER.decode_request(CODEC.encode_request(request, stream=False, profile=profile).body)
-    again = CODEC.encode_request(once, stream=False, profile=Profile())
+    once, _ = SERVER.decode_request(
+        CODEC.encode_request(strategies.in_dialect(request, CODEC.name), stream=False, profile=profile).body
+    )
+    again = CODEC.encode_request(once, stream=False, profile=Profile(cache_markers=True))
     assert SERVER.decode_request(again.body)[0] == once
     assert not again.notices
 

@@ -69,13 +69,15 @@ def spoken() -> st.SearchStrategy[Text]:
     extras: st.SearchStrategy[dict[str, Any]] = st.sampled_from(
         [
             {},
-            {"refusal": True},
             {"annotations": [{"type": "url_citation", "url": "https://example.org"}]},
             {"item": {"phase": "commentary"}},
-            {"item": {"phase": "final_answer"}, "refusal": True},
         ]
     )
-    return st.builds(Text, text=strategies.texts().filter(bool), provider_data=extras)
+    text = strategies.texts().filter(bool)
+    refusals: st.SearchStrategy[dict[str, Any]] = st.sampled_from([{}, {"item": {"phase": "final_answer"}}])
+    return st.builds(Text, text=text, provider_data=extras) | st.builds(
+        Text, text=text, refusal=st.just(value=True), provider_data=refusals
+    )
 
 
 def answers() -> st.SearchStrategy[Response]:
@@ -85,11 +87,14 @@ def answers() -> st.SearchStrategy[Response]:
         {}, optional={"output": st.just([{"type": "web_search_call", "id": "ws_1", "status": "completed"}])}
     )
     return st.builds(
-        lambda response, parts, kept: replace(
-            response,
-            parts=parts,
-            finish_reason=finish_of(parts, response.finish_reason.unified),
-            provider_data={**response.provider_data, **kept},
+        lambda response, parts, kept: strategies.in_dialect(
+            replace(
+                response,
+                parts=parts,
+                finish_reason=finish_of(parts, response.finish_reason.unified),
+                provider_data={**response.provider_data, **kept},
+            ),
+            CODEC.name,
         ),
         strategies.responses(),
         parts,
@@ -100,7 +105,7 @@ def answers() -> st.SearchStrategy[Response]:
 def finish_of(parts: tuple[Part, ...], wanted: Finish) -> FinishReason:
     if wanted in ENDED:
         return FinishReason(unified=wanted, raw=ENDED[wanted])
-    if any(isinstance(part, Text) and "refusal" in part.provider_data for part in parts):
+    if any(isinstance(part, Text) and part.refusal for part in parts):
         return FinishReason(unified="content_filter", raw="completed")
     called = any(isinstance(part, ToolCall) for part in parts)
     return FinishReason(unified="tool_calls" if called else "stop", raw="completed")
@@ -174,13 +179,14 @@ def events_of(response: Response, pieces: int) -> Iterator[Event]:
 
 def emptied(part: Part) -> tuple[Part, str]:
     """A part as it starts: of reasoning the kind and the id are known, of a text whether it is a refusal."""
-    data = {name: part.provider_data[name] for name in ("refusal", "type", "id") if name in part.provider_data}
+    kept = part.provider_data.get(CODEC.name, {})
+    data = {CODEC.name: {name: kept[name] for name in ("type", "id") if name in kept}}
     if isinstance(part, ToolCall):
         return replace(part, arguments="", provider_data={}), part.arguments
     if isinstance(part, Reasoning):
         return Reasoning(text="", provider_data=data), part.text
     assert isinstance(part, Text)
-    return Text(text="", provider_data=data), part.text
+    return Text(text="", refusal=part.refusal), part.text
 
 
 def ended(index: int, part: Part) -> PartEnd:
@@ -282,6 +288,7 @@ def test_a_damaged_stream_is_read_or_raises_and_never_ends_quietly(response: Res
 
 
 def unnamed_changes(request: Request, profile: Profile, *, stream: bool) -> list[str]:
+    request = strategies.in_dialect(request, CODEC.name)
     wire = CODEC.encode_request(request, stream=stream, profile=profile)
     back, streamed = SERVER.decode_request(wire.body)
     assert streamed is stream is wire.stream
@@ -308,7 +315,9 @@ def test_a_request_comes_back_as_it_was_but_for_what_its_notices_name(
 
 @given(requests(), strategies.profiles())
 def test_what_came_from_the_wire_goes_back_to_it_without_a_notice(request: Request, profile: Profile) -> None:
-    once, _ = SERVER.decode_request(CODEC.encode_request(request, stream=False, profile=profile).body)
+    once, _ = SERVER.decode_request(
+        CODEC.encode_request(strategies.in_dialect(request, CODEC.name), stream=False, profile=profile).body
+    )
     again = CODEC.encode_request(once, stream=False, profile=Profile())
     assert SERVER.decode_request(again.body)[0] == once
     assert not again.notices
