@@ -57,7 +57,7 @@ format: setup ## format the code
 
 requirements: setup ## compile requirements/*.txt anew
 	@$(COMPILE) requirements/setup.in -o requirements/setup.txt
-	@$(COMPILE) --extra local pyproject.toml requirements/dev.in -o requirements/dev.txt
+	@$(COMPILE) --extra local --extra vertex --extra bedrock pyproject.toml requirements/dev.in -o requirements/dev.txt
 	@$(COMPILE) requirements/bench.in -o requirements/bench.txt
 	@$(COMPILE) --no-deps requirements/model.in -o requirements/model.txt
 

@@ -30,6 +30,7 @@ COMMANDS = (
     "conversations show",
     "conversations delete",
     "models",
+    "providers",
     "validators",
     "config show",
     "test run",
@@ -63,10 +64,11 @@ def validators_page() -> str:
 
 def providers_page() -> str:
     """A table of all providers."""
-    lines = ["# Providers", "", "| provider | names | key | base URL |", "|---|---|---|---|"]
+    lines = ["# Providers", "", "| provider | names | dialect | key | base URL | tested |", "|---|---|---|---|---|---|"]
     for row in PROVIDERS:
         names = ", ".join(f"`{pattern}`" for pattern in row.patterns)
-        lines.append(f"| {row.name} | {names} | {row.credential_env or '-'} | {row.base_url or '-'} |")
+        key = " or ".join(row.credential_env) or "-"
+        lines.append(f"| {row.name} | {names} | {row.codec} | {key} | {row.base_url or '-'} | {row.tested} |")
     return GENERATED + "\n".join(lines) + "\n"
 
 

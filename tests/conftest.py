@@ -13,7 +13,7 @@ settings.register_profile(
 settings.register_profile("prove", max_examples=3000, deadline=None, database=None, suppress_health_check=_HEALTH)
 settings.load_profile(os.environ.get("LLM_CALL_TEST_PROFILE", "test"))
 
-_FOREIGN = ("LLM_CALL_", "OPENAI_", "ANTHROPIC_")
+_FOREIGN = ("LLM_CALL_", "OPENAI_", "ANTHROPIC_", "GEMINI_", "GOOGLE_", "AZURE_", "AWS_", "CLOUDSDK_")
 _PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
 
 

@@ -32,6 +32,8 @@ _PUBLIC = {
     "JSONExtractionValidator": "llm_call.core.validation.json_validators",
     "extract": "llm_call.core.validation.extraction",
     "Router": "llm_call.core.router",
+    "Route": "llm_call.core.policy.routing",
+    "RouteTarget": "llm_call.core.policy.routing",
     "ExponentialBackoffRetry": "llm_call.core.retry",
     "RetryManager": "llm_call.core.retry",
     "encode_image": "llm_call.core.utils.multimodal_utils",

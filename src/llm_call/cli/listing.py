@@ -1,4 +1,4 @@
-"""The commands that list what there is: models, validators, settings."""
+"""The commands that list what there is: models, providers, validators, settings."""
 
 import inspect
 from typing import Any
@@ -6,39 +6,98 @@ from typing import Any
 import msgspec
 import typer
 
-from llm_call.cli.output import errors_told
+from llm_call.cli.output import errors_told, print_table
 from llm_call.core.config import Settings, build_client, load, shown
 from llm_call.core.domain.errors import ConfigError
 from llm_call.core.domain.keys import near_names
+from llm_call.core.providers.litellm import GET_LITELLM, installed
+from llm_call.core.providers.places import gaps, known_place
 from llm_call.core.providers.registry import Provider
+from llm_call.core.providers.signing import can_sign, extra
 from llm_call.core.router import Router
 from llm_call.core.transport.model_file import obstacle
 from llm_call.core.validation import registered
 
 
-def list_models() -> None:
-    """Print each model that is known by name, its provider, and its state."""
+def list_models(provider: str | None) -> None:
+    """Print each model that is known by name, its provider, and its state; all, or those of one provider."""
     with errors_told():
         settings = load()
         router = build_client(settings).router
+        rows = _rows(router, provider)
         default = settings.config.default_model or router.default_model()
-        for row in router.rows:
+        for row in rows:
             for name in row.models or ((row.default_model,) if row.default_model else ()):
                 full = f"{row.name}/{name}"
                 mark = "  (default)" if full == default else ""
                 typer.echo(f"{full:<24} {_state(row, router, settings)}{mark}")
         typer.echo("\nA name goes to the first provider whose pattern it matches:")
-        for row in router.rows:
+        for row in rows:
             typer.echo(f"{row.name:<14} {' '.join(row.patterns):<46} {_state(row, router, settings)}")
 
 
+def list_providers() -> None:
+    """Print every provider: its dialect and address, its key, how it was tested, and whether it can be used now."""
+    with errors_told():
+        settings = load()
+        print_table(PROVIDER_COLUMNS, provider_lines(build_client(settings).router, settings))
+
+
+PROVIDER_COLUMNS = ("provider", "state", "key", "tested", "dialect", "base URL")
+
+
+def provider_lines(router: Router, settings: Settings) -> list[tuple[str, ...]]:
+    """A line of `PROVIDER_COLUMNS` for each row of the router."""
+    return [
+        (row.name, _state(row, router, settings), _key(row, router), row.tested, row.codec, row.base_url or "-")
+        for row in router.rows
+    ]
+
+
+def _rows(router: Router, provider: str | None) -> tuple[Provider, ...]:
+    if provider is None:
+        return router.rows
+    found = tuple(row for row in router.rows if row.name == provider)
+    if not found:
+        near = near_names(provider, [row.name for row in router.rows])
+        hint = f"Did you mean {' or '.join(near)}?" if near else "`llm-call providers` lists them."
+        raise ConfigError(f"unknown provider {provider!r}", hint=hint)
+    return found
+
+
+def _key(row: Provider, router: Router) -> str:
+    name = router.credential_name(row)
+    if name is not None:
+        return "from the settings" if name == row.name else f"{name} is set"
+    return "not set" if row.credential_env else "needs none"
+
+
 def _state(row: Provider, router: Router, settings: Settings) -> str:
+    if row.tested == "retired":
+        return "retired by its vendor"
+    if row.transport == "local":
+        todo = obstacle(settings.config.local.model_path, str(settings.cache))
+        return "ready" if todo is None else f"not installed. {todo}"
+    if row.transport == "litellm":
+        return "ready" if installed() else f"not installed. {GET_LITELLM}"
     if not row.base_url or row.transport == "process":
         return "not in this version"
-    if row.transport != "local":
-        return "ready" if router.has_credential(row) else f"needs {row.credential_env}"
-    todo = obstacle(settings.config.local.model_path, str(settings.cache))
-    return "ready" if todo is None else f"not installed. {todo}"
+    return f"ready{_form(row, router)}" if router.has_credential(row) else _needs(row, router)
+
+
+def _needs(row: Provider, router: Router) -> str:
+    """What is to be done where no key is set."""
+    if row.signing is None:
+        return f"needs {row.credential_env[0]}"
+    if can_sign(row.signing):
+        return f"signs with the machine's own credentials{_form(row, router)}"
+    return f'needs {row.credential_env[0]}, or pip install "llm-call[{extra(row.signing)}]"'
+
+
+def _form(row: Provider, router: Router) -> str:
+    """What a name must say beside the model, because no setting does."""
+    unknown = [f"<{gap}>/" for gap in gaps(row) if known_place(row, gap, router.places) is None]
+    return f", as {row.name}/{''.join(unknown)}<model>" if unknown else ""
 
 
 def list_validators(name: str | None) -> None:

@@ -104,11 +104,21 @@ def chat(
 
 
 @app.command()
-def models() -> None:
+def models(
+    provider: Annotated[str | None, typer.Option("--provider", "-p", help="Only those of this provider.")] = None,
+) -> None:
     """List the models and providers, and whether they can be used now."""
     from llm_call.cli.listing import list_models  # noqa: PLC0415  (start-up)
 
-    list_models()
+    list_models(provider)
+
+
+@app.command()
+def providers() -> None:
+    """List the providers: dialect, address, key, how each was tested, and whether it can be used now."""
+    from llm_call.cli.listing import list_providers  # noqa: PLC0415  (start-up)
+
+    list_providers()
 
 
 @app.command()

@@ -3,13 +3,20 @@
 import asyncio
 import os
 import sys
-from collections.abc import Coroutine, Iterator
+from collections.abc import Coroutine, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import typer
 
-from llm_call.core.domain.errors import ConfigError, LLMCallError, OutputError, PolicyError, UnsupportedError
+from llm_call.core.domain.errors import (
+    ConfigError,
+    LLMCallError,
+    NoEligibleTargetError,
+    OutputError,
+    PolicyError,
+    UnsupportedError,
+)
 from llm_call.core.domain.response import Usage
 from llm_call.core.domain.result import Result
 from llm_call.core.domain.trace import Attempt, Trace
@@ -25,7 +32,7 @@ def exit_code(error: LLMCallError) -> int:
     match error:
         case OutputError():
             return REJECTED
-        case ConfigError() | UnsupportedError():
+        case ConfigError() | UnsupportedError() | NoEligibleTargetError():
             return USAGE
         case PolicyError():
             return BUDGET
@@ -71,6 +78,25 @@ def tell_error(error: LLMCallError) -> None:
         say(f"  {line}")
 
 
+def print_table(columns: Sequence[str], lines: Sequence[Sequence[str]]) -> None:
+    """A table on standard output: folded to a terminal's width, else plain columns with two spaces between them."""
+    if not sys.stdout.isatty() or os.environ.get("TERM") == "dumb":
+        widths = [max(map(len, column)) for column in zip(columns, *lines, strict=True)]
+        for line in (columns, *lines):
+            typer.echo("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+        return
+    from rich.console import Console  # noqa: PLC0415  (start-up: only a terminal needs it)
+    from rich.table import Table  # noqa: PLC0415  (start-up: only a terminal needs it)
+    from rich.text import Text  # noqa: PLC0415  (start-up: only a terminal needs it)
+
+    table = Table(box=None)
+    for number, column in enumerate(columns):
+        table.add_column(column, overflow="fold", no_wrap=number == 0)
+    for line in lines:
+        table.add_row(*map(Text, line))  # plain text: a bracket in a cell is no markup
+    Console().print(table)
+
+
 @contextmanager
 def waiting(what: str) -> Iterator[None]:
     """A sign of life on a terminal while something takes its time."""
@@ -89,10 +115,17 @@ def tell_result(result: Result[Any]) -> None:
     verb, color = ("answered", "green") if result.ok else ("rejected", "red")
     tokens = _tokens(result.usage)
     say(f"{verb}: {result.trace.model} in {result.trace.duration:.2f} s{tokens}{cost}", color=color)
+    if result.cost is None:
+        from llm_call.core.providers.catalog import obstacle  # noqa: PLC0415  (start-up: only who asks for it pays)
+
+        if todo := obstacle(result.bill.charges):
+            say(f"the cost is unknown: prices are an extra. {todo}")
 
 
 def tell_trace(trace: Trace) -> None:
-    """The timeline: each round, its attempts and verdicts."""
+    """The timeline: what was not tried, then each round, its attempts and verdicts."""
+    for skipped in trace.skipped:
+        say(f"skipped {skipped.target}: {skipped.why}")
     for each in trace.rounds:
         say(f"round {each.number}: {each.rung}")
         for attempt in each.attempts:

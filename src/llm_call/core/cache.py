@@ -127,7 +127,7 @@ def slot_of(
     if caching is None:
         return None
     checks = [_check(validator) for validator in validators]
-    return CacheSlot(caching, _digest([_FORMAT, caching.name, request, [*map(_place, targets)], checks, strict]))
+    return CacheSlot(caching, _digest([_FORMAT, caching.name, request, sorted(map(_place, targets)), checks, strict]))
 
 
 def _digest(question: Any) -> str:

@@ -88,6 +88,7 @@ class CallConfig(Struct, frozen=True, kw_only=True):
     api_key: str | None = None
     stream: bool = False
     strict: bool = False
+    routing_key: str | None = None
     cache_key: str | None = None
     force_refresh: bool = False
 

@@ -34,13 +34,14 @@ Check = str | Mapping[str, Any] | Validator
 class AskOptions(TypedDict, total=False):
     """What a call may say beside its prompt; everything may be left out.
 
-    `model` is provider/model. `system` is the system prompt. `schema` is a JSON Schema: the value is then JSON that
+    `model` is provider/model, an alias, a route or `auto`. `system` is the system prompt. `schema` is a JSON Schema: the value is then JSON that
     fits it. `validate` lists further checks: names, {"type": ..., "params": {...}}, or validators. `rounds` (3) is
     how often the model is asked in all when its answers are rejected. `timeout` (seconds) and `max_cost` (US dollars)
     span everything that the call causes. `retry` has the keys of `retry_config`. `fallback_models` are asked in turn
     when the model gives no answer. `api_base` is any OpenAI-compatible server. `default_validate` (true) refuses an
-    empty answer. `strict` (false) refuses what the model's dialect cannot express. A `cache_key` lets the same question
-    under the same key be answered from the client's cache; `force_refresh` (false) asks anew and keeps the new answer.
+    empty answer. `strict` (false) refuses what the model's dialect cannot express. `routing_key` keeps calls with the
+    same key at the same target of a sticky route. A `cache_key` lets the same question under the same key be answered
+    from the client's cache; `force_refresh` (false) asks anew and keeps the new answer.
     """
 
     model: str | None
@@ -59,6 +60,7 @@ class AskOptions(TypedDict, total=False):
     api_key: str | None
     default_validate: bool
     strict: bool
+    routing_key: str | None
     cache_key: str | None
     force_refresh: bool
 
@@ -101,6 +103,7 @@ class Client:
             pricing=pricing,
             call_hooks=call_hooks,
             attempt_hooks=attempt_hooks,
+            observe=self.router.observe,
         )
 
     async def ask(self, prompt: str | Sequence[Message], **options: Unpack[AskOptions]) -> Result[Any]:
@@ -207,7 +210,15 @@ class Client:
 
     def _plan(self, call: CallConfig, request: Request, checks: Sequence[Check]) -> Plan:
         model = call.target or self._default_model or self.router.default_model()
-        first = self.router.resolve(model, api_base=call.api_base, api_key=call.api_key)
+        choice = self.router.choose(
+            model,
+            request,
+            fallbacks=call.fallback_models,
+            api_base=call.api_base,
+            api_key=call.api_key,
+            key=call.routing_key,
+            strict=call.strict,
+        )
         validators = tuple(map(_validator, checks))
         if call.default_validate and not any(validator.name in _NOT_EMPTY for validator in validators):
             validators = (build(_NOT_EMPTY[0]), *validators)
@@ -216,7 +227,9 @@ class Client:
         return Plan(
             model=model,
             request=request,
-            targets=(first, *map(self.router.resolve, call.fallback_models)),
+            targets=choice.targets,
+            skipped=choice.skipped,
+            order=choice.order,
             validators=validators,
             budget=Budget(seconds=call.timeout, usd=call.max_cost),
             rounds=call.rounds or _rounds(call),

@@ -15,6 +15,7 @@ from msgspec import Struct
 from llm_call.core.client import Client
 from llm_call.core.domain.errors import ConfigError
 from llm_call.core.domain.keys import canonical_keys
+from llm_call.core.providers.places import PLACE_VARIABLES
 from llm_call.core.providers.registry import DEFAULT_PROXY_URL, Provider
 from llm_call.core.providers.rows import PROVIDERS, local_provider
 from llm_call.core.providers.transports import transport_factories
@@ -45,12 +46,13 @@ class Config(Struct, frozen=True, kw_only=True):
 
 
 class Settings(Struct, frozen=True, kw_only=True):
-    """A configuration, where each value came from, and the keys that were found. Keys are never shown."""
+    """A configuration, where each value came from, and the keys and places that were found. Keys are never shown."""
 
     config: Config
     origins: Mapping[str, Origin]
     file: Path
     credentials: Mapping[str, str]
+    places: Mapping[str, str]
     cache: Path
     state: Path
 
@@ -71,12 +73,13 @@ def load(environment: Mapping[str, str] | None = None) -> Settings:
         if value := environment.get(variable):
             _put(values, setting, value)
             origins[setting] = "environment"
-    names = [row.credential_env for row in PROVIDERS if row.credential_env]
+    names = [name for row in PROVIDERS for name in row.credential_env]
     return Settings(
         config=_convert(values, file),
         origins=origins,
         file=file,
         credentials={name: environment[name] for name in names if environment.get(name)},
+        places={name: environment[name] for name in PLACE_VARIABLES if environment.get(name)},
         cache=_folder(environment, "XDG_CACHE_HOME", ".cache"),
         state=_folder(environment, "XDG_STATE_HOME", ".local/state"),
     )
@@ -89,7 +92,9 @@ def build_client(settings: Settings) -> Client:
     if config.local.model_path is not None:
         rows = (local_provider(config.local.model_path),)
     return Client(
-        router=Router(proxy_url=config.claude_proxy_url, rows=rows, credentials=settings.credentials),
+        router=Router(
+            proxy_url=config.claude_proxy_url, rows=rows, credentials=settings.credentials, places=settings.places
+        ),
         transports=transport_factories(http=config.http, local=config.local, cache=str(settings.cache)),
         default_model=config.default_model,
         timeouts=config.timeouts,

@@ -7,17 +7,8 @@ transport's.
 
 import asyncio
 import random
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from contextlib import (
-    AbstractContextManager,
-    AsyncExitStack,
-    ExitStack,
-    aclosing,
-    asynccontextmanager,
-    contextmanager,
-    nullcontext,
-)
-from fnmatch import fnmatchcase
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing, asynccontextmanager
 from typing import Any, TypeVar
 
 from msgspec import Struct
@@ -31,35 +22,35 @@ from llm_call.core.domain.errors import (
     DeadlineExceededError,
     LLMCallError,
     PolicyError,
-    UnsupportedError,
 )
-from llm_call.core.domain.events import Event, Folding, ResponseEnd
-from llm_call.core.domain.messages import Media
+from llm_call.core.domain.events import Event
 from llm_call.core.domain.request import Request
 from llm_call.core.domain.response import Response
 from llm_call.core.domain.result import Result
-from llm_call.core.hooks import AttemptHook, AttemptScope, CallHook, CallScope
+from llm_call.core.domain.trace import Skipped
+from llm_call.core.exchange import encode, noted, streamed, whole
+from llm_call.core.hooks import AttemptHook, AttemptScope, CallHook, CallScope, entered
 from llm_call.core.live import LiveAnswer
 from llm_call.core.policy.budget import Budget
 from llm_call.core.policy.retry import RetryPolicy
 from llm_call.core.providers.registry import Target, TransportName
-from llm_call.core.record import AttemptSpan, CallRecord
+from llm_call.core.record import AttemptSpan, CallRecord, Observer
 from llm_call.core.retry import Chance, Turn, run_attempts
+from llm_call.core.routes import Order
 from llm_call.core.transport.base import Clock, Reply, SystemClock, Timeouts, Transport
-from llm_call.core.validation.asking import with_instruction
+from llm_call.core.transport.deadline import within
 from llm_call.core.validation.base import Answer, Context, Validator
 from llm_call.core.validation.judging import Judgement, judge
 from llm_call.core.validation.reask import fingerprint, reask
-from llm_call.core.wire.base import WireRequest
 
-S = TypeVar("S")
 T = TypeVar("T")
 
 
 class Plan(Struct, frozen=True, kw_only=True):
     """Everything that one call needs, checked before its first byte.
 
-    `targets` are tried in order. `rounds` bounds how often the model is asked in all when its answers are rejected.
+    `targets` are tried in order; where `order` is given, in the one that it gives for each call. `skipped` are those
+    that cannot take the request. `rounds` bounds how often the model is asked in all when its answers are rejected.
     `timeouts` bound one attempt, the budget's seconds the whole call. `strict` refuses a request that the target's
     dialect cannot express in full, instead of noting what was left out.
     """
@@ -67,6 +58,8 @@ class Plan(Struct, frozen=True, kw_only=True):
     model: str
     request: Request
     targets: tuple[Target, ...]
+    skipped: tuple[Skipped, ...] = ()
+    order: Order | None = None
     validators: tuple[Validator, ...] = ()
     retry: RetryPolicy = RetryPolicy()
     budget: Budget = Budget()
@@ -88,7 +81,8 @@ class Engine:
     """Carries out plans.
 
     `transport` gives the transport of a name; `clock` and `chance` replace time and randomness; `pricing` knows what a
-    charge comes to; the hooks are entered around every call and around every attempt.
+    charge comes to; the hooks are entered around every call and around every attempt; `observe` hears what came of
+    each attempt.
     """
 
     def __init__(
@@ -100,6 +94,7 @@ class Engine:
         pricing: Pricing = known_price,
         call_hooks: Sequence[CallHook] = (),
         attempt_hooks: Sequence[AttemptHook] = (),
+        observe: Observer | None = None,
     ) -> None:
         self._transport = transport
         self._pricing = pricing
@@ -107,6 +102,7 @@ class Engine:
         self._attempt_hooks = tuple(attempt_hooks)
         self._clock = clock or SystemClock()
         self._chance = chance or random.random
+        self._observe = observe
 
     async def execute(self, plan: Plan) -> Result[Any]:
         """What the call comes to. A rejected answer is a result too: its `ok` is false.
@@ -114,22 +110,34 @@ class Engine:
         Raises:
             LLMCallError: There is no answer; the error's trace tells what was tried.
         """
-        record = self._record(plan)
+        plan, record = self._ordered(plan), self._record(plan)
         scope = CallScope(plan.model, plan.request, stream=False)
-        with self._traced(record), _entered(self._call_hooks, scope):
+        try:
+            if self._call_hooks or plan.caching:
+                return await self._surrounded(plan, record, scope)
+            return await self._rounds(plan, record, scope)
+        except LLMCallError as error:
+            self._add_trace(error, record)
+            raise
+
+    async def _surrounded(self, plan: Plan, record: CallRecord, scope: CallScope) -> Result[Any]:
+        """The rounds, inside the hooks and behind the cache."""
+        with entered(self._call_hooks, scope):
             plan = _hooked(plan, scope)
             slot = _slot(plan)
-            hit = await self._hit(plan, record, slot)
-            scope.result = hit or await _kept(slot, await self._rounds(plan, record))
-            return scope.result
+            result = await self._hit(plan, record, slot)
+            if result is None:
+                result = await _kept(slot, await self._rounds(plan, record, scope))
+            scope.result = result
+        return result
 
-    async def _rounds(self, plan: Plan, record: CallRecord) -> Result[Any]:
-        response, judgement = await self._round(plan, record, plan.request)
+    async def _rounds(self, plan: Plan, record: CallRecord, scope: CallScope) -> Result[Any]:
+        response, judgement = await self._round(plan, record, scope, plan.request)
         while not judgement.ok and record.rounds < plan.rounds:
             before = fingerprint(judgement.verdicts)
             request = reask(plan.request, answer=response.text, verdicts=judgement.verdicts, chance=self._chance())
             try:
-                response, judgement = await self._round(plan, record, request)
+                response, judgement = await self._round(plan, record, scope, request)
             except PolicyError:
                 break  # the time or the money is used up: the rejected answer is what there is
             if fingerprint(judgement.verdicts) == before:
@@ -146,17 +154,21 @@ class Engine:
         Raises:
             LLMCallError: There is no answer; the error's trace tells what was tried.
         """
-        record = self._record(plan)
+        plan, record = self._ordered(plan), self._record(plan)
         scope = CallScope(plan.model, plan.request, stream=True)
-        with self._traced(record), _entered(self._call_hooks, scope):
-            plan = _hooked(plan, scope)
-            slot = _slot(plan)
-            scope.result = hit = await self._hit(plan, record, slot)
-            if hit is not None:
-                yield LiveAnswer.of(hit)
-                return
-            async with self._live(plan, record, scope, slot) as live:
-                yield live
+        try:
+            with entered(self._call_hooks, scope):
+                plan = _hooked(plan, scope)
+                slot = _slot(plan)
+                scope.result = hit = await self._hit(plan, record, slot)
+                if hit is not None:
+                    yield LiveAnswer.of(hit)
+                    return
+                async with self._live(plan, record, scope, slot) as live:
+                    yield live
+        except LLMCallError as error:
+            self._add_trace(error, record)
+            raise
 
     @asynccontextmanager
     async def _live(
@@ -166,17 +178,16 @@ class Engine:
             target, seconds = plan.targets[turn.target], self._room(plan, record)
             async with AsyncExitStack() as stack:
                 span = stack.enter_context(AttemptSpan(record, target, turn, self._clock.now))
-                sent = AttemptScope(record.attempts + 1, target, _encode(plan, target, plan.request, stream=True))
-                stack.enter_context(_entered(self._attempt_hooks, sent))
-                async with _limited(plan, seconds):
-                    reply = await stack.enter_async_context(self._open(plan, sent))
-                    events = self._timed(_events(target, reply), record.deadline)
-                    await stack.enter_async_context(aclosing(events))
-                    first = await anext(events)
+                wire = encode(target, plan.request, stream=True, strict=plan.strict)
+                sent = AttemptScope(record.attempts + 1, target, wire, call=scope, request=plan.request, turn=turn)
+                hooks = stack.enter_context(entered(self._attempt_hooks, sent))
+                first, events = await _within(seconds, plan, self._begin(plan, sent, record.deadline, stack))
+                sent.first_event = span.heard()
 
                 async def finish(response: Response) -> Result[Any]:
-                    sent.response = response = _noted(response, sent.wire)
+                    sent.response = response = noted(response, sent.wire)
                     span.answered(response)
+                    hooks.close()
                     judgement = self._judge(plan, record, response)
                     scope.result = await _kept(slot, record.result(response, judgement, self._clock.now()))
                     return scope.result
@@ -187,28 +198,48 @@ class Engine:
         async with stack:
             yield live
 
-    def _record(self, plan: Plan) -> CallRecord:
-        return CallRecord(plan.model, plan.budget, self._clock.now(), self._pricing)
+    async def _begin(
+        self, plan: Plan, sent: AttemptScope, deadline: float | None, stack: AsyncExitStack
+    ) -> tuple[Event, AsyncIterator[Event]]:
+        """The first event of a stream, and the others; `stack` closes it."""
+        reply = await stack.enter_async_context(await self._open(plan, sent))
+        events = self._timed(streamed(sent.target, reply), deadline)
+        await stack.enter_async_context(aclosing(events))
+        return await anext(events), events
 
-    async def _round(self, plan: Plan, record: CallRecord, request: Request) -> tuple[Response, Judgement]:
+    def _ordered(self, plan: Plan) -> Plan:
+        return replace(plan, targets=plan.order(self._chance, self._clock.now())) if plan.order else plan
+
+    def _record(self, plan: Plan) -> CallRecord:
+        now = self._clock.now()
+        return CallRecord(plan.model, plan.budget, now, self._pricing, skipped=plan.skipped, observe=self._observe)
+
+    async def _round(
+        self, plan: Plan, record: CallRecord, scope: CallScope, request: Request
+    ) -> tuple[Response, Judgement]:
         async def attempt(turn: Turn) -> Response:
             target, seconds = plan.targets[turn.target], self._room(plan, record)
             with AttemptSpan(record, target, turn, self._clock.now) as span:
-                wire = _encode(plan, target, request, stream=plan.stream or target.profile.stream_only)
-                sent = AttemptScope(record.attempts + 1, target, wire)
-                with _entered(self._attempt_hooks, sent):
-                    async with _limited(plan, seconds), self._open(plan, sent) as reply:
-                        response = _noted(await _whole(target, sent.wire, reply), sent.wire)
-                    sent.response = response
+                wire = encode(target, request, stream=plan.stream or target.profile.stream_only, strict=plan.strict)
+                sent = AttemptScope(record.attempts + 1, target, wire, call=scope, request=request, turn=turn)
+                if self._attempt_hooks:
+                    with entered(self._attempt_hooks, sent):
+                        sent.response = response = await _within(seconds, plan, self._answer(plan, sent))
+                else:
+                    response = await _within(seconds, plan, self._answer(plan, sent))
                 span.answered(response)
                 return response
 
         response = await self._attempts(plan, record, attempt)
         return response, self._judge(plan, record, response)
 
+    async def _answer(self, plan: Plan, sent: AttemptScope) -> Response:
+        async with await self._open(plan, sent) as reply:
+            return await whole(sent.target, sent.wire, reply)
+
     async def _attempts(self, plan: Plan, record: CallRecord, attempt: Callable[[Turn], Awaitable[T]]) -> T:
         record.begin_round()
-        policy = replace(plan.retry, deadline=record.deadline)
+        policy = plan.retry if record.deadline is None else replace(plan.retry, deadline=record.deadline)
         try:
             return await run_attempts(
                 policy, attempt, clock=self._clock, chance=self._chance, targets=len(plan.targets)
@@ -219,34 +250,27 @@ class Engine:
             raise
 
     def _judge(self, plan: Plan, record: CallRecord, response: Response) -> Judgement:
-        judgement = _judged(plan, record, response)
+        judgement = _judged(plan, record.rounds + 1, response)
         record.end_round("reask" if record.rounds else "ask", response, judgement)
         return judgement
 
     async def _hit(self, plan: Plan, record: CallRecord, slot: CacheSlot | None) -> Result[Any] | None:
         """What the cache holds for this call, if the checks accept it as they are now."""
         response = None if slot is None else await slot.read()
-        judgement = None if response is None else _judged(plan, record, response)
+        judgement = None if response is None else _judged(plan, 1, response)
         if response is None or judgement is None or not judgement.ok:
             return None
         record.end_round("cache", response, judgement)
         return record.result(response, judgement, self._clock.now())
 
-    @contextmanager
-    def _traced(self, record: CallRecord) -> Iterator[None]:
+    def _add_trace(self, error: LLMCallError, record: CallRecord) -> None:
         """Every error that leaves the engine tells what was tried."""
-        try:
-            yield
-        except LLMCallError as error:
-            error.trace = error.trace or record.trace(self._clock.now())
-            raise
+        error.trace = error.trace or record.trace(self._clock.now())
 
-    @asynccontextmanager
-    async def _open(self, plan: Plan, sent: AttemptScope) -> AsyncIterator[Reply]:
+    async def _open(self, plan: Plan, sent: AttemptScope) -> AbstractAsyncContextManager[Reply]:
         target = sent.target
-        endpoint = await target.sign(target.endpoint, sent.wire) if target.sign else target.endpoint
-        async with self._transport(target.transport).open(endpoint, sent.wire, plan.timeouts) as reply:
-            yield reply
+        endpoint = target.endpoint if target.sign is None else await target.sign(target.endpoint, sent.wire)
+        return self._transport(target.transport).open(endpoint, sent.wire, plan.timeouts)
 
     def _room(self, plan: Plan, record: CallRecord) -> float:
         """The seconds that the next attempt may take.
@@ -278,17 +302,6 @@ class Engine:
                 yield event
 
 
-def _entered(hooks: Sequence[Callable[[S], AbstractContextManager[None]]], scope: S) -> AbstractContextManager[object]:
-    """All `hooks` around what follows."""
-    if not hooks:
-        return nullcontext()
-    stack = ExitStack()
-    with stack:
-        for hook in hooks:
-            stack.enter_context(hook(scope))
-        return stack.pop_all()
-
-
 def _hooked(plan: Plan, scope: CallScope) -> Plan:
     """`plan` with the request that the hooks made of its own."""
     return plan if scope.request is plan.request else replace(plan, request=scope.request)
@@ -304,80 +317,24 @@ async def _kept(slot: CacheSlot | None, result: Result[Any]) -> Result[Any]:
     return result if slot is None else await slot.keep(result)
 
 
-def _judged(plan: Plan, record: CallRecord, response: Response) -> Judgement:
+def _judged(plan: Plan, number: int, response: Response) -> Judgement:
+    if response.tool_calls and response.finish_reason.unified != "length":
+        return Judgement(ok=True, value=None, verdicts=())  # it asks for tools: its answer is yet to come
     output = plan.request.output
     schema = output.schema if output else None
     answer = Answer(response.text, schema=schema, finish_reason=response.finish_reason.unified)
-    context = Context(request=plan.request, round=record.rounds + 1)
+    context = Context(request=plan.request, round=number)
     return judge(answer, output=output, validators=plan.validators, context=context)
 
 
-@asynccontextmanager
-async def _limited(plan: Plan, seconds: float) -> AsyncIterator[None]:
-    """An attempt within `seconds`, which are fewer than an attempt may take where the call's time ends before."""
+async def _within(seconds: float, plan: Plan, work: Coroutine[Any, Any, T]) -> T:
+    """What `work` gives within `seconds`, which are fewer than an attempt may take where the call's time ends before."""
     try:
-        async with asyncio.timeout(seconds):
-            yield
+        return await within(seconds, work)
     except TimeoutError as error:
         if seconds < plan.timeouts.total:
             raise _too_late(plan) from error
         raise AttemptTimeoutError(f"no whole answer within {seconds:g} s") from error
-
-
-def _encode(plan: Plan, target: Target, request: Request, *, stream: bool) -> WireRequest:
-    _refuse_unseen(target, request)
-    shaped = with_instruction(replace(request, model=target.model), target.profile)
-    wire = target.codec.encode_request(shaped, stream=stream, profile=target.profile)
-    lost = [notice for notice in wire.notices if notice.fate == "dropped"] if plan.strict else []
-    if lost:
-        raise UnsupportedError(
-            f"{target.name}: {lost[0].field}: {lost[0].message}", hint="Leave it out, or not strict."
-        )
-    return wire
-
-
-def _refuse_unseen(target: Target, request: Request) -> None:
-    seen = target.profile.media
-    if seen is None:
-        return
-    media = [part for message in request.messages for part in message.parts if isinstance(part, Media)]
-    for part in media:
-        if not any(fnmatchcase(part.media_type, pattern) for pattern in seen):
-            raise UnsupportedError(f"{target.name} takes no {part.media_type}", hint="Choose a model that does.")
-
-
-async def _whole(target: Target, wire: WireRequest, reply: Reply) -> Response:
-    if not _is_success(reply):
-        raise target.codec.decode_error(reply.status, reply.headers, await reply.read())
-    if not wire.stream:
-        return target.codec.decode_response(await reply.read())
-    folding = Folding()
-    async for event in _events(target, reply):
-        folding.add(event)
-    return folding.response()
-
-
-async def _events(target: Target, reply: Reply) -> AsyncGenerator[Event, None]:
-    """The events of a streamed reply, up to the first that ends it."""
-    if not _is_success(reply):
-        raise target.codec.decode_error(reply.status, reply.headers, await reply.read())
-    decoder = target.codec.stream_decoder()
-    async for chunk in reply.chunks():
-        for event in decoder.feed(chunk):
-            yield event
-            if isinstance(event, ResponseEnd):
-                return
-    for event in decoder.close():
-        yield event
-
-
-def _is_success(reply: Reply) -> bool:
-    return 200 <= reply.status < 300  # noqa: PLR2004  (what HTTP calls a success)
-
-
-def _noted(response: Response, wire: WireRequest) -> Response:
-    """`response` with what its request lost on the way out."""
-    return replace(response, notices=wire.notices + response.notices) if wire.notices else response
 
 
 def _too_late(plan: Plan) -> DeadlineExceededError:

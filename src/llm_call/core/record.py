@@ -9,17 +9,32 @@ from llm_call.core.domain.bill import Bill, Charge, Pricing
 from llm_call.core.domain.errors import AllTargetsFailedError, LLMCallError, PolicyError
 from llm_call.core.domain.response import Response, Usage
 from llm_call.core.domain.result import Result
-from llm_call.core.domain.trace import Attempt, Failure, Round, Trace
+from llm_call.core.domain.trace import Attempt, Failure, Round, Skipped, Trace
 from llm_call.core.policy.budget import Budget, Spent
 from llm_call.core.providers.registry import Target
 from llm_call.core.retry import Turn
 from llm_call.core.validation.judging import Judgement
 
+Observer = Callable[[Target, float, LLMCallError | None, float], None]
+"""Hears of each attempt: its target, how long its answer was waited for, its error if there was one, the time."""
+
 
 class CallRecord:
-    """Written by the engine, an attempt and a round at a time. Times are in seconds from `started`."""
+    """Written by the engine, an attempt and a round at a time. Times are in seconds from `started`.
 
-    def __init__(self, model: str, budget: Budget, started: float, pricing: Pricing) -> None:
+    `attempts` is how many there were, in all rounds.
+    """
+
+    def __init__(
+        self,
+        model: str,
+        budget: Budget,
+        started: float,
+        pricing: Pricing,
+        *,
+        skipped: tuple[Skipped, ...] = (),
+        observe: Observer | None = None,
+    ) -> None:
         self._model = model
         self._budget = budget
         self.started = started
@@ -28,17 +43,14 @@ class CallRecord:
         self._last_errors: dict[str, LLMCallError] = {}
         self._pricing = pricing
         self._charges: list[Charge] = []
-        self._spent = Spent()
+        self.attempts = 0
+        self._skipped = skipped
+        self.observe = observe
 
     @property
     def deadline(self) -> float | None:
         """When the time is used up, on the clock that gave `started`."""
         return None if self._budget.seconds is None else self.started + self._budget.seconds
-
-    @property
-    def attempts(self) -> int:
-        """How many attempts there were, in all rounds."""
-        return self._spent.attempts
 
     @property
     def rounds(self) -> int:
@@ -47,7 +59,9 @@ class CallRecord:
 
     def exceeded(self) -> str | None:
         """Which limit of the budget leaves no room for another attempt."""
-        return self._spent.exceeds(self._budget)
+        if not self._budget.is_limited:
+            return None
+        return Spent(usd=self._known_cost(), usage=self._usage(), attempts=self.attempts).exceeds(self._budget)
 
     def begin_round(self) -> None:
         """The errors of earlier rounds are told in the trace; they are no reason why this one fails."""
@@ -60,17 +74,17 @@ class CallRecord:
             self._last_errors[attempt.target] = error
         if charge is not None:
             self._charges.append(charge)
-        self._spent = Spent(
-            usd=self._spent.usd + self._known_cost(charge),
-            usage=self._spent.usage + (attempt.usage or Usage()),
-            attempts=self._spent.attempts + 1,
-        )
+        self.attempts += 1
 
-    def _known_cost(self, charge: Charge | None) -> Decimal:
-        """Prices are looked up here only where money is limited."""
-        if charge is None or self._budget.usd is None:
+    def _usage(self) -> Usage:
+        usages = [charge.usage for charge in self._charges]
+        return usages[0] if len(usages) == 1 else sum(usages, start=Usage())
+
+    def _known_cost(self) -> Decimal:
+        """Prices are looked up only where money is limited."""
+        if self._budget.usd is None:
             return Decimal(0)
-        return self._pricing(charge) or Decimal(0)
+        return sum((self._pricing(charge) or Decimal(0) for charge in self._charges), start=Decimal(0))
 
     def end_round(self, rung: str, response: Response, judgement: Judgement) -> None:
         """A round has ended with a judgement."""
@@ -91,7 +105,7 @@ class CallRecord:
         if self._attempts:
             rung = "reask" if rounds else "ask"
             rounds += (Round(number=len(rounds) + 1, rung=rung, attempts=tuple(self._attempts)),)
-        return Trace(model=self._model, rounds=rounds, duration=now - self.started)
+        return Trace(model=self._model, rounds=rounds, duration=now - self.started, skipped=self._skipped)
 
     def result(self, response: Response, judgement: Judgement, now: float) -> Result[Any]:
         """What the call came to."""
@@ -102,7 +116,7 @@ class CallRecord:
             trace=self.trace(now),
             verdicts=judgement.verdicts,
             repairs=judgement.repairs,
-            usage=self._spent.usage,
+            usage=self._usage(),
             bill=Bill(tuple(self._charges), self._pricing),
             rung=self._rounds[-1].rung,
         )
@@ -133,9 +147,18 @@ class AttemptSpan:
         self._now = now
         self._begun = now()
         self._written = False
+        self._heard = False
+
+    def heard(self) -> float:
+        """A stream has begun: that is what its caller has waited for. How long, in seconds."""
+        self._heard = True
+        self._observe(None)
+        return self._now() - self._begun
 
     def answered(self, response: Response) -> None:
         """The attempt gave `response`."""
+        if not self._heard:
+            self._observe(None)
         self._write(response=response, error=None, failure=None)
 
     def __enter__(self) -> Self:
@@ -147,10 +170,16 @@ class AttemptSpan:
         if self._written:
             return
         if isinstance(error, LLMCallError):
+            self._observe(error)
             self._write(response=None, error=error, failure=error.failure())
         else:
             why = "the caller left before the end" if error is None else type(error).__name__
             self._write(response=None, error=None, failure=Failure(kind="Abandoned", message=why))
+
+    def _observe(self, error: LLMCallError | None) -> None:
+        if self._record.observe is not None:
+            now = self._now()
+            self._record.observe(self._target, now - self._begun, error, now)
 
     def _write(self, *, response: Response | None, error: LLMCallError | None, failure: Failure | None) -> None:
         self._written = True

@@ -73,6 +73,11 @@ def test_the_trace_is_a_timeline_on_standard_error(shell: Make) -> None:
     assert "answered" in lines[2]
 
 
+def test_the_trace_begins_with_what_was_not_tried(shell: Make) -> None:
+    done = shell(chat_reply("hello"))("ask", "hi", "-m", "openai/a", "--fallback", "anthropic/b", "--trace")
+    assert done.stderr.startswith("skipped anthropic/b: anthropic needs a key. Set ANTHROPIC_API_KEY")
+
+
 def test_the_trace_is_told_where_no_answer_came_too(shell: Make) -> None:
     done = shell(error_reply(401))("ask", "hi", "--trace")
     assert done.exit_code == 4

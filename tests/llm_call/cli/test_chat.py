@@ -172,7 +172,7 @@ def test_at_a_terminal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
             assert "Traceback" not in terminal.type("third\n", "error: .*wrong")
             terminal.type("dropped\x03", "\n")
             terminal.type("/sytem\n", "no command /sytem. Did you mean /system")
-            terminal.type("/model nonsense/x\n", "no provider for")
+            terminal.type("/model nonsense\n", "no provider for")
             terminal.type("/system Be brief.\n", "system prompt: Be brief.")
             terminal.type('"""/one\ntwo"""\n', "lines\r\n")
             terminal.type("/undo\n", "forgotten: /one\r?\ntwo")

@@ -18,7 +18,7 @@ def llm_call(*words: str, **environment: str) -> subprocess.CompletedProcess[str
 def test_help_names_every_command() -> None:
     done = llm_call("--help")
     assert done.returncode == 0
-    for command in ("ask", "models", "validators", "config", "test"):
+    for command in ("ask", "models", "providers", "validators", "config", "test"):
         assert command in done.stdout
 
 
@@ -28,6 +28,28 @@ def test_models_tells_what_can_be_used_now() -> None:
     assert "needs OPENAI_API_KEY" in done.stdout
     assert "max/*" in done.stdout
     assert "ready" in llm_call("models", OPENAI_API_KEY="sk-secret").stdout
+
+
+def test_models_of_one_provider_and_of_none() -> None:
+    done = llm_call("models", "--provider", "gemini")
+    assert done.stdout.startswith("gemini/")
+    assert "openai" not in done.stdout
+    wrong = llm_call("models", "--provider", "opnai")
+    assert (wrong.returncode, wrong.stdout) == (2, "")
+    assert "Did you mean openai?" in wrong.stderr
+
+
+def test_providers_tells_for_each_what_it_needs() -> None:
+    environment = {"OPENAI_API_KEY": "sk-secret", "AWS_BEARER_TOKEN_BEDROCK": "sk-secret", "AZURE_API_KEY": "sk-secret"}
+    done = llm_call("providers", **environment, AWS_REGION="eu-west-1")
+    lines = {line.split()[0]: " ".join(line.split()[1:]) for line in done.stdout.splitlines()}
+    assert lines["openai"].startswith("ready OPENAI_API_KEY is set documented form openai_chat https://api.openai.com")
+    assert lines["bedrock"].startswith("ready AWS_BEARER_TOKEN_BEDROCK is set")
+    assert lines["azure"].startswith("ready, as azure/<resource>/<model> AZURE_API_KEY is set")
+    assert lines["groq"].startswith("needs GROQ_API_KEY not set")
+    assert lines["llamacpp"].startswith("ready needs none real server")
+    assert lines["github"].startswith("retired")
+    assert "sk-secret" not in done.stdout + done.stderr
 
 
 def test_validators_lists_them_and_describes_one() -> None:

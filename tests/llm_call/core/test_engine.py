@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -29,7 +30,7 @@ from llm_call.core.domain.errors import (
 )
 from llm_call.core.domain.messages import Media, Message, Text, message
 from llm_call.core.domain.profile import Prices, Profile
-from llm_call.core.domain.request import OutputSpec, Request
+from llm_call.core.domain.request import OutputSpec, Request, Tool
 from llm_call.core.domain.result import Result
 from llm_call.core.domain.verdict import Verdict
 from llm_call.core.engine import Engine, Plan
@@ -105,6 +106,21 @@ def test_an_answer_becomes_a_result_with_its_trace() -> None:
     assert (len(result.trace.rounds), kinds(result)) == (1, ["answered"])
     assert result.trace.attempts[0].target == "scripted/one"
     assert result.trace.duration == pytest.approx(4)  # before the head and before the body
+
+
+def test_an_answer_that_calls_tools_is_not_judged_as_text() -> None:
+    call = {"id": "c1", "type": "function", "function": {"name": "look_up", "arguments": '{"city": "Paris"}'}}
+    said = {"role": "assistant", "content": None, "tool_calls": [call]}
+    body = {"id": "x", "model": "m", "choices": [{"index": 0, "message": said, "finish_reason": "tool_calls"}]}
+    run = Run(ScriptedReply(pieces=(msgspec.json.encode(body),)))
+    asked = plan().request
+    tools = (Tool(name="look_up"),)
+    result = run.execute(
+        plan(request=replace(asked, tools=tools, output=OutputSpec(schema=PERSON)), validators=(build("not_empty"),))
+    )
+    assert (result.ok, result.value, result.verdicts) == (True, None, ())
+    assert result.response.tool_calls[0].arguments == '{"city": "Paris"}'
+    assert len(run.transport.requests) == 1
 
 
 def test_a_failure_that_passes_is_retried_with_the_waits_in_the_trace() -> None:

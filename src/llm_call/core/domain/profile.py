@@ -9,26 +9,30 @@ from llm_call.core.domain.response import Usage
 
 OutputMode = Literal["native", "json", "prompted"]
 OutputLimitField = Literal["max_tokens", "max_completion_tokens"]
+DialectName = Literal["openai_chat", "openai_responses", "anthropic_messages", "gemini"]
 SchemaHint = Literal["none", "fields", "schema"]
 
 _PER_MILLION = Decimal(1_000_000)
 
 
 class Prices(Struct, frozen=True, kw_only=True):
-    """US dollars for a million tokens."""
+    """US dollars for a million tokens. What a cache has a part in costs like other input where no price is given."""
 
     input: Decimal
     output: Decimal
     cached_input: Decimal | None = None
+    cache_write: Decimal | None = None
 
     def cost(self, usage: Usage) -> Decimal | None:
         """What `usage` costs in US dollars; `None` when a count is unknown."""
         if usage.input_tokens is None or usage.output_tokens is None:
             return None
-        cached = usage.cached_input_tokens or 0
-        cached_price = self.input if self.cached_input is None else self.cached_input
-        plain = usage.input_tokens - cached
-        return (plain * self.input + cached * cached_price + usage.output_tokens * self.output) / _PER_MILLION
+        read, written = usage.cached_input_tokens or 0, usage.cache_write_tokens or 0
+        read_price = self.input if self.cached_input is None else self.cached_input
+        write_price = self.input if self.cache_write is None else self.cache_write
+        plain = usage.input_tokens - read - written
+        total = plain * self.input + read * read_price + written * write_price + usage.output_tokens * self.output
+        return total / _PER_MILLION
 
 
 class Profile(Struct, frozen=True, kw_only=True):
@@ -38,8 +42,14 @@ class Profile(Struct, frozen=True, kw_only=True):
     by its JSON mode (`json`), or in the prompt alone. `schema_hint` is what the prompt says beside that: nothing, a
     short list of the fields, or the whole schema. `unenforced_keywords` are the JSON Schema keywords that the
     provider's native mode does not enforce: they are left out there and checked on the answer; `string_limit` bounds, in
-    characters, the strings that the schema leaves without a bound. `media` are the media types that it sees (`image/*`). `output_limit_field` is what the chat dialect calls the limit
-    on output tokens here: OpenAI's newer models take only the longer word, most compatible servers only the shorter.
+    characters, the strings that the schema leaves without a bound. `media` are the media types that it sees (`image/*`).
+    `context_tokens` is the most that it reads, `output_tokens` the most that it writes. `output_limit_field` is what
+    the chat dialect calls the limit on output tokens here: OpenAI's newer models take only the longer word, most
+    compatible servers only the shorter.
+    `tools` and `reasoning` say whether it calls tools and thinks before it answers. `refuses` are the fields of
+    `Settings` that it never takes, `reasoning_refuses` those that it does not take while it thinks, which it does with
+    `default_effort` unless the request sets another. `dialect` is the one that it alone speaks, where that is not its
+    provider's.
     """
 
     output_mode: OutputMode = "native"
@@ -49,5 +59,12 @@ class Profile(Struct, frozen=True, kw_only=True):
     output_limit_field: OutputLimitField = "max_tokens"
     stream_only: bool = False
     media: tuple[str, ...] | None = None
+    tools: bool | None = None
+    reasoning: bool | None = None
+    refuses: tuple[str, ...] = ()
+    reasoning_refuses: tuple[str, ...] = ()
+    default_effort: str | None = None
+    dialect: DialectName | None = None
     context_tokens: int | None = None
+    output_tokens: int | None = None
     prices: Prices | None = None

@@ -18,7 +18,7 @@ class Result(Struct, Generic[T], frozen=True, kw_only=True):
     """What a call came to.
 
     `value` is the validated value: the text itself, or the JSON value where one was asked for; `None` when `ok` is
-    false. `usage` and `bill` cover everything that the call caused.
+    false, and when the model calls tools instead: see `response.tool_calls`. `usage` and `bill` cover everything that the call caused.
     """
 
     ok: bool

@@ -40,12 +40,20 @@ class Round(Struct, frozen=True, kw_only=True):
     response: Response | None = None
 
 
+class Skipped(Struct, frozen=True, kw_only=True):
+    """A target behind the name that was asked for which was not tried, and why."""
+
+    target: str
+    why: str
+
+
 class Trace(Struct, frozen=True, kw_only=True):
-    """The whole call. `duration` is in seconds."""
+    """The whole call. `model` is the name that was asked for; `duration` is in seconds."""
 
     model: str
     rounds: tuple[Round, ...] = ()
     duration: float = 0.0
+    skipped: tuple[Skipped, ...] = ()
 
     @property
     def attempts(self) -> tuple[Attempt, ...]:

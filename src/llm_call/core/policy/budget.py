@@ -15,6 +15,11 @@ class Budget(Struct, frozen=True, kw_only=True):
     tokens: int | None = None
     attempts: int | None = None
 
+    @property
+    def is_limited(self) -> bool:
+        """Whether anything but time is limited."""
+        return self.usd is not None or self.tokens is not None or self.attempts is not None
+
 
 class Spent(Struct, frozen=True, kw_only=True):
     """What a call has caused so far. `usd` counts what is known."""

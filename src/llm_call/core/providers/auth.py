@@ -5,7 +5,7 @@ from typing import Literal
 
 from llm_call.core.domain.errors import ConfigError
 
-Auth = Literal["bearer", "x-api-key", "x-goog-api-key"]
+Auth = Literal["bearer", "x-api-key", "x-goog-api-key", "api-key"]
 
 _NO_KEY = re.compile(r"[^\x21-\x7e]")
 

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager
+from time import monotonic
 from typing import Protocol
 
 from msgspec import Struct
@@ -84,11 +85,9 @@ class Clock(Protocol):
 
 
 class SystemClock:
-    """The event loop's own time."""
+    """The system's monotonic time."""
 
-    def now(self) -> float:
-        """The loop's monotonic time."""
-        return asyncio.get_running_loop().time()
+    now = staticmethod(monotonic)
 
     async def sleep(self, seconds: float) -> None:
         """Wait for `seconds`."""

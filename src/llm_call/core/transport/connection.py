@@ -5,7 +5,7 @@ import os
 import select
 import ssl
 from base64 import b64encode
-from collections.abc import Mapping
+from math import inf
 from typing import cast
 from urllib.parse import SplitResult, unquote, urlsplit
 
@@ -35,10 +35,10 @@ class Address(Struct, frozen=True):
 
 
 class Proxy(Struct, frozen=True):
-    """What a connection leads through. `headers` may hold a credential."""
+    """What a connection leads through. `headers`, pairs of names and values, may hold a credential."""
 
     address: Address
-    headers: Mapping[str, str]
+    headers: tuple[tuple[str, str], ...] = ()
 
     def __repr__(self) -> str:
         return f"Proxy({self.address}, headers=<hidden>)"
@@ -53,9 +53,12 @@ class Connection(asyncio.Protocol):
         self.address = address
         self.proxy = proxy
         self.response = Response()
+        self.rested = False
         self._idle_since = 0.0
         self._ended: Exception | None = None
         self._paused = False
+        self._deadline = inf
+        self._timer: asyncio.TimerHandle | None = None
         self._waiter: asyncio.Future[bool] | None = None
         self._loop = asyncio.get_running_loop()
 
@@ -76,17 +79,16 @@ class Connection(asyncio.Protocol):
         if self._ended is not None:
             raise self._ended
         self._waiter = self._loop.create_future()
-        timer = None if seconds is None else self._loop.call_later(seconds, self._wake, _LATE)
+        self._set_deadline(seconds)
         try:
             if await self._waiter is _LATE:
                 raise AttemptTimeoutError(f"{self.address}: nothing arrived for {seconds} s ({stage})", stage=stage)
         finally:
             self._waiter = None
-            if timer is not None:
-                timer.cancel()
 
     def rest(self) -> None:
         """Nothing is asked of it from now on."""
+        self.rested = True
         self.response = Response()
         self._resume()
         self._idle_since = self._loop.time()
@@ -122,6 +124,26 @@ class Connection(asyncio.Protocol):
         """The event loop's word."""
         self._end(exc or ConnectionAbortedError("the connection was closed on our side"))
 
+    def _set_deadline(self, seconds: float | None) -> None:
+        """Have the waiter woken in `seconds`. A timer that rings before is left alone: it is set anew when it does."""
+        self._deadline = inf if seconds is None else self._loop.time() + seconds
+        if self._timer is None or self._timer.when() > self._deadline:
+            self._set_timer()
+
+    def _set_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = None if self._deadline == inf else self._loop.call_at(self._deadline, self._ring)
+
+    def _ring(self) -> None:
+        self._timer = None
+        if self._waiter is None:
+            return
+        if self._loop.time() >= self._deadline:
+            self._wake(_LATE)
+        else:
+            self._set_timer()
+
     def _resume(self) -> None:
         if self._paused:
             self._paused = False
@@ -129,6 +151,9 @@ class Connection(asyncio.Protocol):
 
     def _end(self, why: Exception) -> None:
         self._ended = self._ended or why
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
         self._wake(_ARRIVED)
 
     def _wake(self, why: bool) -> None:  # noqa: FBT001  (one of the two names below)
@@ -165,7 +190,9 @@ async def connect(address: Address, tls: ssl.SSLContext | None) -> Connection:
 async def _tunnel(connection: Connection, proxy: Proxy, tls: ssl.SSLContext) -> None:
     """Have the proxy connect on, then speak TLS through it (RFC 9110, section 9.3.6)."""
     goal = str(connection.address)
-    connection.transport.write(request_head("CONNECT", goal, {"host": goal, "user-agent": USER_AGENT, **proxy.headers}))
+    connection.transport.write(
+        request_head("CONNECT", goal, {"host": goal, "user-agent": USER_AGENT, **dict(proxy.headers)})
+    )
     consent = await connection.head(None)
     if consent.status // 100 != 2:  # noqa: PLR2004  (success)
         raise ConnectionFailedError(f"the proxy {proxy.address} refused {goal} with status {consent.status}")
@@ -203,11 +230,11 @@ def _parse_proxy(url: str) -> Proxy:
             "the environment names a proxy that cannot be used",
             hint="Set HTTP_PROXY and HTTPS_PROXY to http://host:port, or NO_PROXY for the hosts that need none.",
         )
-    headers = {}
-    if parts.username is not None:
-        credential = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
-        headers["proxy-authorization"] = f"Basic {b64encode(credential.encode()).decode()}"
-    return Proxy(Address(parts.hostname or "", parts.port or 80, secure=False), headers)
+    address = Address(parts.hostname or "", parts.port or 80, secure=False)
+    if parts.username is None:
+        return Proxy(address)
+    credential = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
+    return Proxy(address, (("proxy-authorization", f"Basic {b64encode(credential.encode()).decode()}"),))
 
 
 def split_url(url: str) -> SplitResult | None:

@@ -1,6 +1,7 @@
 """The HTTP transport: one POST, one reply, on asyncio itself (why: docs/decisions/0003-http-client.md).
 
-A connection belongs to the event loop that opened it, and serves later requests to the same place. Leaving a reply
+A connection belongs to the event loop that opened it, and serves later requests to the same place; where the peer had
+closed it meanwhile, the request goes out on another one. Leaving a reply
 before its end, or being cancelled at whatever point, breaks the connection off: the peer sees it at once. No message
 shows a header, a path or a query: any of them may hold a credential.
 """
@@ -18,7 +19,7 @@ from msgspec import Struct
 
 from llm_call.core.domain.errors import AttemptTimeoutError, ConfigError, ConnectionFailedError, ProtocolError
 from llm_call.core.transport.base import Endpoint, HttpSettings, Reply, Timeouts
-from llm_call.core.transport.connection import USER_AGENT, Address, Connection, connect, split_url
+from llm_call.core.transport.connection import USER_AGENT, Address, Connection, Proxy, connect, split_url
 from llm_call.core.transport.http1 import Response, request_head
 from llm_call.core.wire.base import WireRequest
 
@@ -28,6 +29,9 @@ _DEFAULT_HEADERS = {
     "accept-encoding": "identity",  # answers are small; unpacking costs more than it saves, and can be a bomb
     "content-type": "application/json",
 }
+
+
+_CLOSED_BY_PEER = (EOFError, ConnectionResetError, BrokenPipeError)
 
 
 class HttpTransport:
@@ -105,6 +109,10 @@ class _Pool:
             yield
         finally:
             self.close()
+
+    def take_idle(self, address: Address) -> Connection | None:
+        """An idle connection to `address`, where nobody has to wait for one."""
+        return self._reuse(address) if self._slots is None else None
 
     async def acquire(self, address: Address, transport: HttpTransport) -> Connection:
         """A connection to `address`: an idle one, or a new one."""
@@ -194,18 +202,31 @@ class _Exchange:
 
     async def __aenter__(self) -> Reply:
         self._pool = await self._transport.pool()
-        self._connection = await self._connect()
+        while not await self._answered():
+            pass
+        self.status, self.headers = self._response.status, self._response.headers
+        return self
+
+    async def _answered(self) -> bool:
+        """Whether a reply has begun. Not, where a connection that had rested was closed instead: try another one.
+
+        Servers close what is idle, and such a close can cross with the request. Each of these connections is gone with
+        its try, so that the last one is new.
+        """
+        self._connection = connection = await self._connect()
+        rested = connection.rested
         try:
-            self._connection.transport.write(self._head() + self._request.body)
-            self._response = await self._connection.head(self._timeouts)
+            connection.transport.write(self._head() + self._request.body)
+            self._response = await connection.head(self._timeouts)
             _refuse_packed(self._response)
         except BaseException as error:
-            self._pool.release(self._connection, reusable=False)
+            self._pool.release(connection, reusable=False)
+            if rested and isinstance(error, _CLOSED_BY_PEER) and not connection.response.pending:
+                return False
             if isinstance(error, (OSError, EOFError)):
                 raise self._failure(error) from error
             raise
-        self.status, self.headers = self._response.status, self._response.headers
-        return self
+        return True
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -214,13 +235,14 @@ class _Exchange:
 
     async def read(self) -> bytes:
         """The whole body, or what is left of it."""
+        if self._response.complete:
+            return self._taken()
         return b"".join([piece async for piece in self.chunks()])
 
     async def chunks(self) -> AsyncIterator[bytes]:
         """The body as it arrives."""
-        while (piece := self._response.take()) or not self._response.complete:
+        while (piece := self._taken()) or not self._response.complete:
             if piece:
-                self._count(piece)
                 yield piece
             else:
                 await self._more()
@@ -234,7 +256,8 @@ class _Exchange:
         except OSError as error:
             raise self._failure(error) from error
 
-    def _count(self, piece: bytes) -> None:
+    def _taken(self) -> bytes:
+        piece = self._response.take()
         self._received += len(piece)
         most = self._transport.settings.max_body_bytes
         if self._received > most:
@@ -242,19 +265,16 @@ class _Exchange:
                 f"{self._location.address} sent more than {most} bytes",
                 hint="If such answers are wanted, raise the HTTP setting max_body_bytes.",
             )
+        return piece
 
     def _head(self) -> bytes:
-        headers = {"host": self._location.authority, **_DEFAULT_HEADERS}
-        for source in (self._request.headers, self._endpoint.headers):
-            headers.update((name.lower(), value) for name, value in source.items())
-        headers["content-length"] = str(len(self._request.body))
-        target, proxy = self._location.target, self._connection.proxy
-        if proxy is not None and not self._location.address.secure:
-            target = f"http://{self._location.authority}{target}"
-            headers.update(proxy.headers)
-        return request_head("POST", target, headers)
+        sent = (*self._request.headers.items(), *self._endpoint.headers.items())
+        fixed = _fixed_head(self._location, sent, self._connection.proxy)
+        return b"%scontent-length: %d\r\n\r\n" % (fixed, len(self._request.body))
 
     async def _connect(self) -> Connection:
+        if idle := self._pool.take_idle(self._location.address):
+            return idle
         seconds = self._timeouts.connect
         try:
             async with asyncio.timeout(seconds):
@@ -272,6 +292,18 @@ class _Exchange:
                 "If its certificate is signed by an authority of your own, name it in SSL_CERT_FILE or as the CA file."
             )
         return ConnectionFailedError(f"{self._location.address}: {_cause(error)}", hint=hint)
+
+
+@lru_cache(maxsize=256)
+def _fixed_head(location: _Location, sent: tuple[tuple[str, str], ...], proxy: Proxy | None) -> bytes:
+    """The head of a request, but for its last line, which says how long its body is."""
+    headers = {"host": location.authority, **_DEFAULT_HEADERS}
+    headers.update((name.lower(), value) for name, value in sent if name.lower() != "content-length")
+    target = location.target
+    if proxy is not None and not location.address.secure:
+        target = f"http://{location.authority}{target}"
+        headers.update(proxy.headers)
+    return request_head("POST", target, headers).removesuffix(b"\r\n")
 
 
 def _refuse_packed(response: Response) -> None:
