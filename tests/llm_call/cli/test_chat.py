@@ -124,6 +124,12 @@ class Terminal:
         text, self.screen = self.screen[: found.end()], self.screen[found.end() :]
         return text
 
+    def type(self, text: str, answer: str) -> str:
+        """Type at the prompt, and not before: until it stands there, the terminal itself handles the keys."""
+        self.expect("> ")
+        self.send(text)
+        return self.expect(answer)
+
     def ended(self) -> int:
         return self._process.wait(30)
 
@@ -157,35 +163,20 @@ def test_at_a_terminal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("LLM_CALL_CLAUDE_PROXY_URL", server.url)
         with Terminal("-m", "max/opus", home=tmp_path) as terminal:
             terminal.expect("new.*/help lists the commands")
-            terminal.expect("> ")
-            terminal.send("first\n")
-            terminal.expect("one\r\n")
-            terminal.expect("> ")
-            terminal.send("second\n")
-            terminal.expect("half")
+            terminal.type("first\n", "one\r\n")
+            terminal.type("second\n", "half")
             terminal.send("\x03")
             terminal.expect("interrupted: it is not kept; /retry asks again")
             gate.open()
-            terminal.send("/retry\n")
-            terminal.expect("again\r\n")
-            terminal.send("third\n")
-            assert "Traceback" not in terminal.expect("error: .*wrong")
-            terminal.expect("> ")
-            terminal.send("dropped\x03")
-            terminal.expect("\n> ")
-            terminal.send("/sytem\n")
-            terminal.expect("no command /sytem. Did you mean /system")
-            terminal.send("/model nonsense\n")
-            terminal.expect("no provider for")
-            terminal.send("/system Be brief.\n")
-            terminal.expect("system prompt: Be brief.")
-            terminal.send('"""/one\ntwo"""\n')
-            terminal.expect("lines\r\n")
-            terminal.send("/undo\n")
-            terminal.expect("forgotten: /one\r?\ntwo")
-            terminal.expect("> ")
-            terminal.send("\x04")
-            terminal.expect("To go on: llm-call chat --continue [0-9a-f]{8}")
+            terminal.type("/retry\n", "again\r\n")
+            assert "Traceback" not in terminal.type("third\n", "error: .*wrong")
+            terminal.type("dropped\x03", "\n")
+            terminal.type("/sytem\n", "no command /sytem. Did you mean /system")
+            terminal.type("/model nonsense\n", "no provider for")
+            terminal.type("/system Be brief.\n", "system prompt: Be brief.")
+            terminal.type('"""/one\ntwo"""\n', "lines\r\n")
+            terminal.type("/undo\n", "forgotten: /one\r?\ntwo")
+            terminal.type("\x04", "To go on: llm-call chat --continue [0-9a-f]{8}")
             assert terminal.ended() == 0
         last = json.loads(server.requests[-1].body)["messages"]
     assert [(each["role"], each["content"]) for each in last] == [
@@ -203,10 +194,7 @@ def test_at_a_terminal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.model
 def test_the_embedded_model_talks_at_a_terminal(tmp_path: Path) -> None:
     with Terminal("-m", "local/smollm2-135m", home=tmp_path) as terminal:
-        terminal.expect("> ")
-        terminal.send("Say hello.\n")
-        terminal.expect("Say hello.\r\n")
+        terminal.type("Say hello.\n", "Say hello.\r\n")
         terminal.expect(r"\w[^\r]*\r\n")
-        terminal.expect("> ")
-        terminal.send("/exit\n")
+        terminal.type("/exit\n", "To go on")
         assert terminal.ended() == 0

@@ -109,10 +109,22 @@ def test_force_refresh_asks_anew_and_keeps_the_new_answer() -> None:
     assert [ask(ours).value, ask(ours, force_refresh=True).value, ask(ours).value] == ["one", "two", "two"]
 
 
+class Counting(MemoryCache):
+    """A cache that knows how often something was kept."""
+
+    kept = 0
+
+    async def put(self, key: str, response: Response) -> None:
+        self.kept += 1
+        await super().put(key, response)
+
+
 def test_a_rejected_answer_is_not_kept() -> None:
-    ours, _ = client(chat_reply("no"), chat_reply("yes"))
+    cache = Counting()
+    ours, _ = client(chat_reply("no"), chat_reply("yes"), cache=cache)
     check: dict[str, Any] = {"validate": [{"type": "contains", "params": {"text": "yes"}}], "rounds": 1}
     assert [ask(ours, **check).ok, ask(ours, **check).ok, ask(ours, **check).rung] == [False, True, "cache"]
+    assert cache.kept == 1
 
 
 def test_a_failed_call_keeps_nothing() -> None:

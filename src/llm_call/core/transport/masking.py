@@ -85,5 +85,5 @@ def _shown(whole: bytes, start: int, end: int, spans: Sequence[tuple[int, int]])
         if right <= start or left >= end:
             continue
         shown += whole[at : max(at, left)] + (HIDDEN.encode() if left >= start else b"")
-        at = min(right, end)
+        at = right
     return shown + whole[at:end]

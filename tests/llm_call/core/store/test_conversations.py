@@ -63,12 +63,14 @@ def test_a_long_title_is_cut(tmp_path: Path) -> None:
 def test_an_exchange_that_follows_another_history_is_refused_and_changes_nothing(tmp_path: Path) -> None:
     ours = store(tmp_path)
     add(ours, "a", after=0)
+    before = ours.summaries()
     for wrong in (0, 2):
         with pytest.raises(ConversationError, match="continued elsewhere"):
             add(ours, "a", after=wrong)
     with pytest.raises(ConversationError):
         ours.check("a", after=0)
     assert len(ours.existing("a").exchanges) == 1
+    assert ours.summaries() == before
 
 
 def test_what_is_deleted_is_gone_with_its_exchanges(tmp_path: Path) -> None:
