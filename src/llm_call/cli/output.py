@@ -60,7 +60,7 @@ def run(coroutine: Coroutine[Any, Any, T]) -> T:
 
 def say(line: str, *, color: str | None = None) -> None:
     """A line on standard error; in colour only on a terminal that wants it."""
-    typer.secho(line, err=True, fg=color if wants_color() else None)
+    typer.echo(typer.style(line, fg=color) if color and wants_color() else line, err=True)
 
 
 def wants_color() -> bool:

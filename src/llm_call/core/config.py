@@ -54,6 +54,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     credentials: Mapping[str, str]
     places: Mapping[str, str]
     cache: Path
+    state: Path
 
     def __repr__(self) -> str:
         return f"Settings(config={self.config!r}, credentials=<hidden>)"
@@ -80,6 +81,7 @@ def load(environment: Mapping[str, str] | None = None) -> Settings:
         credentials={name: environment[name] for name in names if environment.get(name)},
         places={name: environment[name] for name in PLACE_VARIABLES if environment.get(name)},
         cache=_folder(environment, "XDG_CACHE_HOME", ".cache"),
+        state=_folder(environment, "XDG_STATE_HOME", ".local/state"),
     )
 
 

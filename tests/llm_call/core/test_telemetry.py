@@ -153,6 +153,7 @@ def test_a_call_is_a_span_and_its_attempt_a_child_with_the_names_of_the_conventi
         "llm_call.valid": True,
         "llm_call.attempts": 1,
         "llm_call.rounds": 1,
+        "llm_call.rung": "ask",
         "llm_call.usage.input_tokens": 3,
         "llm_call.usage.output_tokens": 4,
         "llm_call.cost.usd": 0.000011,
