@@ -6,17 +6,22 @@
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from inspect import getdoc
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
+from typing import Any, Literal, get_args, get_origin
 
 import msgspec
 
 import llm_call
 from llm_call.core.call_config import ALIASES, NOT_YET, REQUEST_KEYS, CallConfig
-from llm_call.core.config import ENVIRONMENT, Config, shown_defaults
+from llm_call.core.config.schema import documented
+from llm_call.core.domain.profile import Profile
+from llm_call.core.domain.setting import plain_type
+from llm_call.core.policy.routing import RouteTarget
+from llm_call.core.providers.credentials import Reference
 from llm_call.core.providers.rows import PROVIDERS
 from llm_call.core.validation import registered
 
@@ -33,6 +38,7 @@ COMMANDS = (
     "providers",
     "validators",
     "config show",
+    "trust",
     "test run",
 )
 
@@ -87,15 +93,50 @@ def settings_page() -> str:
     lines = [
         "# Settings",
         "",
-        (getdoc(Config) or ""),
+        "How they are read, and what a project may set: [configuration](configuration.md).",
         "",
-        "| setting | default | environment variable |",
-        "|---|---|---|",
+        "| setting | meaning | type | default | environment variable | in a project's file |",
+        "|---|---|---|---|---|---|",
     ]
-    for name, value in shown_defaults():
-        variable = f"`{ENVIRONMENT[name]}`" if name in ENVIRONMENT else ""
-        lines.append(f"| `{name}` | `{msgspec.json.encode(value).decode()}` | {variable} |")
+    for each in documented():
+        default = "" if each.default is None else f"`{msgspec.json.encode(each.default).decode()}`"
+        variable = f"`{each.variable}`" if each.variable else ""
+        words = (
+            f"`{each.name}`",
+            each.meaning,
+            _type_name(each.type),
+            default,
+            variable,
+            _ACCESS[each.access or "trusted"],
+        )
+        lines.append(f"| {' | '.join(words)} |")
     return GENERATED + "\n".join(lines) + "\n"
+
+
+_ACCESS = {"free": "yes", "local": "yes, if it leads to this machine", "trusted": "if trusted"}
+_TYPES: dict[Any, str] = {
+    Profile: "facts",
+    RouteTarget: "target",
+    str: "text",
+    int: "whole number",
+    float: "number",
+    bool: "true, false",
+    Reference: "reference",
+}
+
+
+def _type_name(type_: Any) -> str:
+    """A type in the words of people who write settings; `None` is leaving it out."""
+    plain, arguments = plain_type(type_), get_args(plain_type(type_))
+    if get_origin(plain) is Literal:
+        return ", ".join(f'"{each}"' for each in arguments)
+    if get_origin(plain) is tuple:
+        return f"list of {_type_name(arguments[0])}"
+    if get_origin(plain) is Mapping:
+        return f"table of {_type_name(arguments[1])}"
+    if arguments:
+        return ", ".join(_type_name(each) for each in arguments if each is not type(None))
+    return _TYPES[plain]
 
 
 def command_page() -> str:

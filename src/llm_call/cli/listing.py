@@ -6,8 +6,9 @@ from typing import Any
 import msgspec
 import typer
 
-from llm_call.cli.output import errors_told, print_table
-from llm_call.core.config import Settings, build_client, load, shown
+from llm_call.cli.output import errors_told, print_table, say
+from llm_call.core.api import default_settings
+from llm_call.core.config import Settings, build_client, shown
 from llm_call.core.domain.errors import ConfigError
 from llm_call.core.domain.keys import near_names
 from llm_call.core.providers.litellm import GET_LITELLM, installed
@@ -22,7 +23,7 @@ from llm_call.core.validation import registered
 def list_models(provider: str | None) -> None:
     """Print each model that is known by name, its provider, and its state; all, or those of one provider."""
     with errors_told():
-        settings = load()
+        settings = default_settings()
         router = build_client(settings).router
         rows = _rows(router, provider)
         default = settings.config.default_model or router.default_model()
@@ -39,7 +40,7 @@ def list_models(provider: str | None) -> None:
 def list_providers() -> None:
     """Print every provider: its dialect and address, its key, how it was tested, and whether it can be used now."""
     with errors_told():
-        settings = load()
+        settings = default_settings()
         print_table(PROVIDER_COLUMNS, provider_lines(build_client(settings).router, settings))
 
 
@@ -123,12 +124,23 @@ def list_validators(name: str | None) -> None:
 def list_settings() -> None:
     """Print every setting, its value, and where that came from."""
     with errors_told():
-        settings = load()
-        typer.echo(f"# {settings.file}{'' if settings.file.is_file() else ' (not there)'}")
+        settings = default_settings()
+        typer.echo(f"# user file: {settings.file}{'' if settings.file.is_file() else ' (not there)'}")
+        typer.echo(f"# project file: {_project(settings)}")
         for name, value, origin in shown(settings):
             typer.echo(f"{name} = {msgspec.json.encode(value).decode()}  # {origin}")
         for variable in settings.credentials:
-            typer.echo(f"# {variable} is set")
+            if variable not in settings.config.providers:
+                typer.echo(f"# {variable} is set")
+        for problem in settings.unknown_variables:
+            say(f"warning: {problem}")
+
+
+def _project(settings: Settings) -> str:
+    if settings.project is None:
+        return "none"
+    trusted = settings.trust.is_trusted(settings.project.parent)
+    return f"{settings.project}{' (trusted)' if trusted else ''}"
 
 
 def _summary(type_: type) -> str:

@@ -23,6 +23,22 @@ app.add_typer(config_app, name="config")
 app.add_typer(conversations_app, name="conversations", help="Look at the kept conversations.")
 
 
+@app.callback()
+def configure(
+    trust: Annotated[bool, typer.Option("--trust", help="Trust the files of this project for this run.")] = False,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="Set a setting for this run. Repeatable.")
+    ] = None,
+) -> None:
+    """One call, any model, an answer you can trust."""
+    if trust or settings:
+        from llm_call.cli.configure import configure as run_configure  # noqa: PLC0415  (start-up)
+        from llm_call.cli.output import errors_told  # noqa: PLC0415  (start-up)
+
+        with errors_told():
+            run_configure(settings or [], trust=trust)
+
+
 @app.command()
 def ask(
     prompt: Annotated[str, typer.Argument(help="What to ask; - reads standard input.")],
@@ -135,6 +151,28 @@ def config_show() -> None:
     from llm_call.cli.listing import list_settings  # noqa: PLC0415  (start-up)
 
     list_settings()
+
+
+@app.command()
+def trust(
+    path: Annotated[Path, typer.Argument(help="The folder.")] = Path(),
+    show: Annotated[bool, typer.Option("--list", help="List the folders that are trusted.")] = False,
+    remove: Annotated[bool, typer.Option("--remove", help="Trust the folder no more.")] = False,
+) -> None:
+    """Trust the llm_call.toml and the case files of a folder.
+
+    Until then they may not say where keys and requests go. When llm_call.toml changes, it has to be trusted again.
+    """
+    from llm_call.cli.configure import forget, list_trusted, trust_folder  # noqa: PLC0415  (start-up)
+    from llm_call.cli.output import errors_told  # noqa: PLC0415  (start-up)
+
+    with errors_told():
+        if show:
+            list_trusted()
+        elif remove:
+            forget(path)
+        else:
+            trust_folder(path)
 
 
 def main() -> None:

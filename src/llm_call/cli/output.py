@@ -3,6 +3,7 @@
 import asyncio
 import os
 import sys
+import warnings
 from collections.abc import Coroutine, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
@@ -42,15 +43,21 @@ def exit_code(error: LLMCallError) -> int:
 
 @contextmanager
 def errors_told() -> Iterator[None]:
-    """Turn an error into its line on standard error and its exit code; an interrupt into 130."""
+    """Turn an error into its line on standard error and its exit code; an interrupt into 130; a warning into a line."""
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.showwarning = _tell_warning
+            yield
     except LLMCallError as error:
         tell_error(error)
         raise typer.Exit(exit_code(error)) from error
     except KeyboardInterrupt:
         say("interrupted")
         raise typer.Exit(INTERRUPTED) from None
+
+
+def _tell_warning(message: Warning | str, *_: object, **__: object) -> None:
+    say(f"warning: {message}", color="yellow")
 
 
 def run(coroutine: Coroutine[Any, Any, T]) -> T:

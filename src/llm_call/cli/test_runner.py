@@ -67,7 +67,8 @@ def _run(
         ConfigError: Nothing ran, or the results could not be written.
     """
     from llm_call.cli.output import say  # noqa: PLC0415  (start-up: see above)
-    from llm_call.core.api import default_client  # noqa: PLC0415  (start-up: see above)
+    from llm_call.core.api import default_client, default_settings  # noqa: PLC0415  (start-up: see above)
+    from llm_call.core.config.cases import case_guard  # noqa: PLC0415  (start-up: see above)
     from llm_call.runner import dataset, report, results, selection  # noqa: PLC0415  (start-up: see above)
     from llm_call.runner.run import run as run_cases  # noqa: PLC0415  (start-up: see above)
 
@@ -78,7 +79,15 @@ def _run(
     entries = selection.select(cases.entries, test_id)
     with results.ResultsFile(output, cases=file) if output else nullcontext() as target:
         printer = report.Printer(sys.stdout)
-        done = run_cases(default_client(), entries, name=cases.name, model=model, at_once=at_once, listener=printer)
+        done = run_cases(
+            default_client(),
+            entries,
+            name=cases.name,
+            model=model,
+            at_once=at_once,
+            listener=printer,
+            guard=case_guard(file, default_settings()),
+        )
         printer.line("")
         printer.line(report.summary_line(report.summarize(done)))
         if done.not_run:

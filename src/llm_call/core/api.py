@@ -1,13 +1,13 @@
 """The functions that most users need, on one client made from the user's own settings."""
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any, Unpack
 
 from llm_call.core.client import AskOptions, Client, run_sync
-from llm_call.core.config import build_client, load
+from llm_call.core.config import Settings, build_client, load
 from llm_call.core.conversation import Conversation
 from llm_call.core.domain.messages import Message
 from llm_call.core.domain.result import Result
@@ -15,11 +15,33 @@ from llm_call.core.live import LiveAnswer
 from llm_call.core.store.conversations import ConversationStore, ConversationSummary
 
 _client: Client | None = None
-_lock = threading.Lock()
+_settings: Settings | None = None
+_load: Callable[[], Settings] = load
+_lock = threading.RLock()
+
+
+def load_with(load_settings: Callable[[], Settings]) -> None:
+    """Have the settings, and the client made from them, come from `load_settings` from now on."""
+    global _client, _settings, _load
+    with _lock:
+        _client, _settings, _load = None, None, load_settings
+
+
+def default_settings() -> Settings:
+    """The settings of the default client, read on first use.
+
+    Raises:
+        ConfigError: A setting is wrong.
+    """
+    global _settings  # noqa: PLW0603  (one for the process)
+    with _lock:
+        if _settings is None:
+            _settings = _load()
+    return _settings
 
 
 def default_client() -> Client:
-    """The client that the functions here use, made on first use from the environment and the user's file.
+    """The client that the functions here use, made on first use from the user's settings.
 
     Raises:
         ConfigError: A setting is wrong.
@@ -27,7 +49,7 @@ def default_client() -> Client:
     global _client  # noqa: PLW0603  (one for the process)
     with _lock:
         if _client is None:
-            _client = build_client(load())
+            _client = build_client(default_settings())
     return _client
 
 
@@ -100,4 +122,4 @@ def conversations(store: str | Path | None = None) -> tuple[ConversationSummary,
 
 
 def _store(path: str | Path | None) -> ConversationStore:
-    return ConversationStore(load().state / "conversations.db" if path is None else path)
+    return ConversationStore(default_settings().state / "conversations.db" if path is None else path)

@@ -69,10 +69,10 @@ class Client:
     """Asks models. Safe for many calls at once, from any event loop; `close` frees what it holds.
 
     `router` finds the target of a model name. `transports` says how the transport of a name is made, on first use.
-    `default_model` is asked where a call names none. `timeouts` are those of the stages of an attempt. `clock` and
-    `chance` replace time and randomness. `pricing` knows what a charge comes to. `call_hooks` are entered around every
-    call, `attempt_hooks` around every attempt (`core.hooks` says how). `cache` keeps the answers of calls that have a
-    `cache_key`: in memory, unless another is given here or set later.
+    `default_model` is asked where a call names none. `timeouts` are those of the stages of an attempt, `retry` is the
+    policy of the calls that name none. `clock` and `chance` replace time and randomness. `pricing` knows what a charge
+    comes to. `call_hooks` are entered around every call, `attempt_hooks` around every attempt (`core.hooks` says how).
+    `cache` keeps the answers of calls that have a `cache_key`: in memory, unless another is given here or set later.
     """
 
     def __init__(
@@ -82,6 +82,7 @@ class Client:
         transports: Mapping[TransportName, TransportFactory] | None = None,
         default_model: str | None = None,
         timeouts: Timeouts | None = None,
+        retry: RetryPolicy | None = None,
         clock: Clock | None = None,
         chance: Chance | None = None,
         pricing: Pricing = known_price,
@@ -96,6 +97,7 @@ class Client:
         self._wraps: list[Callable[[Transport], Transport]] = []
         self._default_model = default_model
         self._timeouts = timeouts or Timeouts()
+        self._retry = retry or RetryPolicy()
         self._engine = Engine(
             self._transport,
             clock=clock,
@@ -237,7 +239,7 @@ class Client:
             strict=call.strict,
             stream=call.stream,
             caching=self._caching(call),
-            retry=RetryPolicy() if call.retry_config is None else retry_policy(call.retry_config),
+            retry=self._retry if call.retry_config is None else retry_policy(call.retry_config),
         )
 
     def _transport(self, name: TransportName) -> Transport:

@@ -5,7 +5,7 @@ from fnmatch import fnmatchcase
 
 from msgspec.structs import replace
 
-from llm_call.core.domain.errors import UnsupportedError
+from llm_call.core.domain.errors import APIError, LLMCallError, UnsupportedError
 from llm_call.core.domain.events import Event, Folding, ResponseEnd
 from llm_call.core.domain.messages import Media
 from llm_call.core.domain.request import Request
@@ -55,10 +55,14 @@ async def whole(target: Target, wire: WireRequest, reply: Reply) -> Response:
     Raises:
         LLMCallError: It is none, or its body does not come to its end.
     """
-    if not _is_success(reply):
-        raise target.codec.decode_error(reply.status, reply.headers, await reply.read())
     if not wire.stream:
-        return noted(target.codec.decode_response(await reply.read()), wire)
+        try:
+            if not _is_success(reply):
+                raise await _refusal(target, reply)
+            return noted(target.codec.decode_response(await reply.read()), wire)
+        except LLMCallError as error:
+            error.rewrite(target.endpoint.masked)
+            raise
     folding = Folding()
     async for event in streamed(target, reply):
         folding.add(event)
@@ -67,16 +71,26 @@ async def whole(target: Target, wire: WireRequest, reply: Reply) -> Response:
 
 async def streamed(target: Target, reply: Reply) -> AsyncGenerator[Event, None]:
     """The events of a streamed reply, up to the first that ends it."""
-    if not _is_success(reply):
-        raise target.codec.decode_error(reply.status, reply.headers, await reply.read())
     decoder = target.codec.stream_decoder()
-    async for chunk in reply.chunks():
-        for event in decoder.feed(chunk):
+    try:
+        if not _is_success(reply):
+            raise await _refusal(target, reply)
+        async for chunk in reply.chunks():
+            for event in decoder.feed(chunk):
+                yield event
+                if isinstance(event, ResponseEnd):
+                    return
+        for event in decoder.close():
             yield event
-            if isinstance(event, ResponseEnd):
-                return
-    for event in decoder.close():
-        yield event
+    except LLMCallError as error:
+        error.rewrite(target.endpoint.masked)
+        raise
+
+
+async def _refusal(target: Target, reply: Reply) -> APIError:
+    """The error that `reply` is. Its body is masked before it is cut: half a key is too much."""
+    body = target.endpoint.masked((await reply.read()).decode("utf-8", "replace")).encode()
+    return target.codec.decode_error(reply.status, reply.headers, body)
 
 
 def _is_success(reply: Reply) -> bool:

@@ -6,7 +6,7 @@ result; the others run.
 
 import asyncio
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Generic, Protocol, TypeVar
 
 from msgspec import Struct
@@ -54,6 +54,10 @@ class Client(Protocol[P]):
         """
 
 
+Guard = Callable[[Mapping[str, Any]], Mapping[str, Any]]
+"""Takes the configuration of a case and gives the one to call with. Raises an `LLMCallError` for what may not be said."""
+
+
 class Listener(Protocol):
     """Hears of every case as it goes."""
 
@@ -82,15 +86,24 @@ class Run(Struct, frozen=True, kw_only=True):
 
 
 def run(
-    client: Client[P], entries: tuple[Entry, ...], *, name: str, model: str | None, at_once: int, listener: Listener
+    client: Client[P],
+    entries: tuple[Entry, ...],
+    *,
+    name: str,
+    model: str | None,
+    at_once: int,
+    listener: Listener,
+    guard: Guard = dict,
 ) -> Run:
     """Run `entries` of the file `name`, at most `at_once` calls at a time; `model` overrides that of every case.
+
+    `guard` refuses what the file may not say.
 
     Cases of a higher priority start first, equal ones in the order of the file. An interrupt (Ctrl-C) cancels the
     calls that are under way and ends the run with the results so far.
     """
     started = time.perf_counter()
-    work = [check(client, entry, name=name, model=model) for entry in entries]
+    work = [check(client, entry, name=name, model=model, guard=guard) for entry in entries]
     work.sort(key=lambda item: -(item.case.priority if isinstance(item, Job) else DEFAULT_PRIORITY))
     results: dict[str, CaseResult] = {}
     interrupted = False
@@ -107,7 +120,7 @@ def run(
     )
 
 
-def check(client: Client[P], entry: Entry, *, name: str, model: str | None) -> Job[P] | CaseResult:
+def check(client: Client[P], entry: Entry, *, name: str, model: str | None, guard: Guard = dict) -> Job[P] | CaseResult:
     """The job that `entry` of the file `name` describes, or its result where there is nothing to call."""
     result = CaseResult(test_case_id=entry.test_case_id, line=entry.line, outcome="skipped")
     where = f"{name}:{entry.line}: "
@@ -119,7 +132,7 @@ def check(client: Client[P], entry: Entry, *, name: str, model: str | None) -> J
         return replace(result, why="disabled in the file")
     result = replace(result, expected=case.expect)
     try:
-        plan = client.prepare(configuration(case, model))
+        plan = client.prepare(guard(configuration(case, model)))
     except MissingCredentialError as error:
         return replace(result, why=reason(error))
     except Exception as error:  # noqa: BLE001  (one case's fault, whatever it is, must not stop the others)

@@ -29,6 +29,7 @@ LLMCallError                     every error: `hint` says what to do, `retryable
 └ AllTargetsFailedError          one line an attempt
 """
 
+from collections.abc import Callable
 from typing import Any
 
 from llm_call.core.domain.trace import Failure, Trace
@@ -44,6 +45,11 @@ class LLMCallError(Exception):
         self.message = message
         self.hint = hint
         self.trace = trace
+
+    def rewrite(self, change: Callable[[str], str]) -> None:
+        """Put `change` of every text that may be the peer's in its place."""
+        self.message = change(self.message)
+        self.args = (self.message,)
 
     def failure(self) -> Failure:
         """This error as a value for the trace."""
@@ -130,6 +136,13 @@ class APIError(LLMCallError):
         self.request_id = request_id
         self.retry_after = retry_after
         self.body = body
+
+    def rewrite(self, change: Callable[[str], str]) -> None:
+        """Put `change` of every text that may be the peer's in its place."""
+        super().rewrite(change)
+        self.body = change(self.body)
+        self.code = self.code and change(self.code)
+        self.request_id = self.request_id and change(self.request_id)
 
     def failure(self) -> Failure:
         """This error as a value for the trace."""

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from decimal import Decimal
 from hashlib import blake2b
 from math import inf, log
-from typing import Literal
+from typing import Annotated, Literal
 
 from msgspec import Struct
 
@@ -17,6 +17,7 @@ from llm_call.core.domain.errors import (
     UnsupportedError,
 )
 from llm_call.core.domain.request import Request
+from llm_call.core.domain.setting import setting
 
 Strategy = Literal["priority", "weighted", "least_latency", "cheapest", "sticky"]
 
@@ -57,8 +58,11 @@ class Route(Struct, frozen=True, kw_only=True):
     request first (`cheapest`), or the same for the same conversation (`sticky`).
     """
 
-    targets: tuple[str | RouteTarget, ...]
-    strategy: Strategy = "priority"
+    targets: Annotated[
+        tuple[str | RouteTarget, ...],
+        setting("Models, aliases or routes; {model = ..., weight = ...} gives one a weight.", access="free"),
+    ]
+    strategy: Annotated[Strategy, setting("In which order they are asked.", access="free")] = "priority"
 
     def __post_init__(self) -> None:
         if not self.targets:

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 from msgspec import Struct
@@ -11,7 +11,9 @@ from msgspec.structs import replace
 from llm_call.core.domain.errors import ConfigError
 from llm_call.core.domain.keys import canonical_keys, near_names
 from llm_call.core.domain.profile import DialectName, Profile
+from llm_call.core.domain.setting import setting
 from llm_call.core.providers.auth import Auth
+from llm_call.core.providers.credentials import Reference
 from llm_call.core.providers.registry import Provider
 from llm_call.core.providers.rows import PROVIDERS
 
@@ -23,24 +25,32 @@ _ROWS = {row.name: row for row in PROVIDERS}
 class ProviderTable(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What a table may say; what it leaves out stays as it is in the built-in row of that name.
 
-    `base_url` is where the provider listens, up to the path of its dialect, and makes a provider of one's own. `codec`
-    is its dialect. `places` fill the gaps of the base URL: {region = "eu-west-1"}. `patterns` are globs over model
-    names; a new row has `<name>/*`. `credential_env` names the variables that may hold the key, and `auth` how it is
-    sent. `default_model` is asked where no model is named. `models`, where not empty, are all there are. `profile` are
-    facts about all of them. `api_key` is not read here: who makes the router gives it as a credential under the
-    provider's name.
+    `api_key` is not read here: who makes the router gives it as a credential under the provider's name.
     """
 
-    base_url: str | None = None
-    codec: DialectName | None = None
-    places: Mapping[str, str] | None = None
-    patterns: tuple[str, ...] | None = None
-    credential_env: tuple[str, ...] | None = None
-    auth: Auth | None = None
-    default_model: str | None = None
-    models: tuple[str, ...] | None = None
-    profile: Profile | None = None
-    api_key: Any = None
+    base_url: Annotated[
+        str | None,
+        setting("Where it listens, up to its dialect's path. Makes a provider of your own.", access="local"),
+    ] = None
+    codec: Annotated[DialectName | None, setting("Its dialect; openai_chat for one of your own.", access="free")] = None
+    places: Annotated[Mapping[str, str] | None, setting("What fills the gaps of the base URL.", access="trusted")] = (
+        None
+    )
+    patterns: Annotated[
+        tuple[str, ...] | None, setting('Globs of model names; "NAME/*" for one of your own.', access="trusted")
+    ] = None
+    credential_env: Annotated[
+        str | tuple[str, ...] | None, setting("The variables that may hold its key.", access="trusted")
+    ] = None
+    auth: Annotated[Auth | None, setting("How its key is sent; as its dialect's vendor takes it.", access="free")] = (
+        None
+    )
+    default_model: Annotated[str | None, setting("What is asked where no model is named.", access="free")] = None
+    models: Annotated[tuple[str, ...] | None, setting("All models that there are.", access="free")] = None
+    profile: Annotated[Profile | None, setting("Facts about its models.", access="free")] = None
+    api_key: Annotated[
+        Reference | None, setting("Its key: env:NAME, file:PATH or keyring:SERVICE/NAME.", access="trusted")
+    ] = None
 
 
 def user_rows(tables: Mapping[str, Mapping[str, Any]]) -> tuple[Provider, ...]:

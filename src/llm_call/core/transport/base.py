@@ -4,28 +4,50 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager
 from time import monotonic
-from typing import Protocol
+from typing import Annotated, Literal, Protocol
 
-from msgspec import Struct
+import msgspec
+from msgspec import Meta, Struct
 
+from llm_call.core.domain.setting import setting
 from llm_call.core.wire.base import WireRequest
 
 
 class Timeouts(Struct, frozen=True, kw_only=True):
     """The longest that each stage of an attempt may take, in seconds. `total`, the whole of it, is the engine's to keep."""
 
-    connect: float = 10.0
-    first_byte: float = 120.0
-    between_bytes: float = 60.0
-    total: float = 600.0
+    connect: Annotated[
+        float, Meta(gt=0), setting("Finding the host, connecting, the proxy and TLS.", access="free")
+    ] = 10.0
+    first_byte: Annotated[
+        float, Meta(gt=0), setting("From the sent request to the first byte of the answer.", access="free")
+    ] = 120.0
+    between_bytes: Annotated[
+        float, Meta(gt=0), setting("Each silence between two pieces of the answer.", access="free")
+    ] = 60.0
+    total: Annotated[float, Meta(gt=0), setting("The whole attempt.", access="free")] = 600.0
 
 
 class HttpSettings(Struct, frozen=True, kw_only=True):
-    """The HTTP transport's. `ca_file` is a PEM file with further authorities to trust; `max_body_bytes` bounds an answer."""
+    """The HTTP transport's."""
 
-    ca_file: str | None = None
-    max_connections: int | None = None
-    max_body_bytes: int = 64 * 1024 * 1024
+    ca_file: Annotated[
+        str | None, setting("A PEM file of authorities to trust beside the system's.", access="trusted", path=True)
+    ] = None
+    proxy: Annotated[
+        Literal["environment", "off"],
+        setting("Whether HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and NO_PROXY are heeded.", access="trusted"),
+    ] = "environment"
+    max_connections: Annotated[
+        Annotated[int, Meta(ge=1)] | None,
+        setting("Connections at a time in each event loop; further requests wait.", access="free"),
+    ] = None
+    max_body_bytes: Annotated[int, Meta(ge=1), setting("The longest answer that is read, in bytes.", access="free")] = (
+        64 * 1024 * 1024
+    )
+
+
+_SHORTEST_SECRET = 8  # characters: something shorter is no key, and masking it would mask ordinary words
 
 
 class Endpoint(Struct, frozen=True, kw_only=True):
@@ -36,6 +58,16 @@ class Endpoint(Struct, frozen=True, kw_only=True):
 
     def __repr__(self) -> str:
         return f"Endpoint(base_url={self.base_url!r}, headers=<hidden>)"
+
+    def masked(self, text: str) -> str:
+        """`text` of the peer's without the credential, should the peer have echoed it, in JSON or out of it."""
+        for value in self.headers.values():
+            secret = value.rpartition(" ")[2]
+            if len(secret) >= _SHORTEST_SECRET:
+                quoted = msgspec.json.encode(secret)[1:-1].decode()
+                for form in (secret, quoted, quoted.replace("/", r"\/")):
+                    text = text.replace(form, "[masked]")
+        return text
 
 
 class Reply(Protocol):

@@ -6,7 +6,7 @@ import select
 import ssl
 from base64 import b64encode
 from math import inf
-from typing import cast
+from typing import Literal, cast
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from msgspec import Struct
@@ -164,8 +164,10 @@ class Connection(asyncio.Protocol):
 _ARRIVED, _LATE = True, False
 
 
-async def connect(address: Address, tls: ssl.SSLContext | None) -> Connection:
-    """A new connection, with TLS if `tls` is given.
+async def connect(
+    address: Address, tls: ssl.SSLContext | None, *, proxy: Literal["environment", "off"] = "environment"
+) -> Connection:
+    """A new connection, with TLS if `tls` is given, through the proxy that the environment names unless `off`.
 
     Raises:
         ConnectionFailedError: The proxy refused.
@@ -173,14 +175,14 @@ async def connect(address: Address, tls: ssl.SSLContext | None) -> Connection:
         OSError, EOFError, UnicodeError: As the system gives them.
     """
     loop = asyncio.get_running_loop()
-    proxy = _proxy_for(address)
-    if proxy is None:
+    through = _proxy_for(address) if proxy == "environment" else None
+    if through is None:
         return (await loop.create_connection(lambda: Connection(address), address.host, address.port, ssl=tls))[1]
-    way = proxy.address
-    _, connection = await loop.create_connection(lambda: Connection(address, proxy), way.host, way.port)
+    way = through.address
+    _, connection = await loop.create_connection(lambda: Connection(address, through), way.host, way.port)
     if tls is not None:
         try:
-            await _tunnel(connection, proxy, tls)
+            await _tunnel(connection, through, tls)
         except BaseException:
             connection.transport.abort()
             raise

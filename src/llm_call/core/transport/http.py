@@ -40,7 +40,7 @@ class HttpTransport:
     The system's authorities are trusted (SSL_CERT_FILE replaces them) and those of the settings. With
     `max_connections` in each event loop, a request beyond them waits for a free one as a part of connecting. Redirects
     are replies like any other. HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and NO_PROXY, in either case of letters, are heeded
-    whenever a connection is made.
+    whenever a connection is made, unless the settings switch that off.
 
     `Timeouts.connect` covers the name, the connection, the proxy and TLS; `first_byte` the wait from the sent request
     to the first byte of the reply; `between_bytes` each wait after that.
@@ -149,7 +149,8 @@ class _Pool:
         return None
 
     async def _open(self, address: Address, transport: HttpTransport) -> Connection:
-        connection = await connect(address, transport.tls if address.secure else None)
+        tls = transport.tls if address.secure else None
+        connection = await connect(address, tls, proxy=transport.settings.proxy)
         self._all.add(connection)
         return connection
 

@@ -26,10 +26,10 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from llm_call.core.domain.errors import (
     AttemptTimeoutError,
@@ -38,6 +38,7 @@ from llm_call.core.domain.errors import (
     LLMCallError,
     UnsupportedError,
 )
+from llm_call.core.domain.setting import setting
 from llm_call.core.transport.base import Endpoint, Timeouts
 from llm_call.core.transport.model_file import GET_ENGINE, PACKAGED_MODEL, find_model, model_name, other_file
 from llm_call.core.wire.base import WireRequest
@@ -50,22 +51,25 @@ _BATCH = 64
 class LocalSettings(Struct, frozen=True, kw_only=True):
     """How the embedded model runs.
 
-    `model_path` is a GGUF file (`None`: see `find_model`). `context_tokens` is each slot's window. One thread, one slot
-    and no prompt cache give the same text for the same prompt at temperature 0; the prompt cache does not.
-    `temperature` and `answer_tokens` hold where a request says nothing: such a model rambles on without an end.
+    One thread, one slot and no prompt cache give the same text for the same prompt at temperature 0; the prompt cache
+    does not. `temperature` and `answer_tokens` hold where a request says nothing: such a model rambles on without an
+    end.
 
     Raises:
         ConfigError: A count is out of its range.
     """
 
-    model_path: str | None = None
-    threads: int = 1
-    slots: int = 1
-    context_tokens: int = 4096
-    cache_prompt: bool = False
-    queue: int = 64
-    temperature: float = 0.0
-    answer_tokens: int = 512
+    model_path: Annotated[
+        str | None,
+        setting("A GGUF file; without it the installed package's or the user's cache's.", access="trusted", path=True),
+    ] = None
+    threads: Annotated[int, setting("Threads of each request.", access="free")] = 1
+    slots: Annotated[int, setting("Requests at a time.", access="free")] = 1
+    context_tokens: Annotated[int, setting("Each request's window: its prompt and its answer.", access="free")] = 4096
+    cache_prompt: Annotated[bool, setting("Keep what prompts have in common.", access="free")] = False
+    queue: Annotated[int, setting("Requests that may wait; further ones are refused.", access="free")] = 64
+    temperature: Annotated[float, Meta(ge=0), setting("Where a request gives none.", access="free")] = 0.0
+    answer_tokens: Annotated[int, setting("The longest answer where a request gives no limit.", access="free")] = 512
 
     def __post_init__(self) -> None:
         for name, least in (("threads", 1), ("slots", 1), ("context_tokens", 1), ("queue", 0), ("answer_tokens", 1)):

@@ -504,6 +504,13 @@ def test_a_proxy_from_the_environment_is_used(monkeypatch: pytest.MonkeyPatch, n
         assert proxy.requests[0].headers["proxy-authorization"] == "Basic dXNlcjpwQHNz"
 
 
+def test_no_proxy_is_used_where_the_settings_switch_it_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    with FaultServer([respond(b"by proxy")]) as proxy, FaultServer([respond(b"directly")]) as server:
+        monkeypatch.setenv("HTTP_PROXY", proxy.url)
+        assert run(lambda transport: post(transport, server.url), proxy="off") == (200, b"directly")
+        assert proxy.requests == []
+
+
 @pytest.mark.parametrize("name", ["NO_PROXY", "no_proxy"])
 def test_hosts_that_need_no_proxy_are_called_directly(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")

@@ -1,0 +1,157 @@
+"""What can be set. A new setting is a field with an annotation; a new section or table is one field of `Config`.
+
+Three kinds of field: a value; a section (a struct, one level deep), whose values are set one by one; a table, whose
+entries are named by the user and replaced as a whole, so that no two files can mix a key of one with a host of another.
+"""
+
+from collections.abc import Iterator, Mapping
+from functools import cache
+from typing import Annotated, Any, Literal, get_args, get_origin
+from urllib.parse import urlsplit
+
+import msgspec
+from msgspec import NODEFAULT, Meta, Struct
+
+from llm_call.core.domain.errors import ConfigError
+from llm_call.core.domain.setting import Access, access_of, meaning_of, plain_type, setting
+from llm_call.core.policy.backoff import Backoff
+from llm_call.core.policy.retry import RetryPolicy
+from llm_call.core.policy.routing import Route
+from llm_call.core.providers.registry import DEFAULT_PROXY_URL
+from llm_call.core.providers.user_rows import ProviderTable
+from llm_call.core.transport.base import HttpSettings, Timeouts
+from llm_call.core.transport.local import LocalSettings
+
+_DEFAULT = Backoff()
+
+
+class RetrySettings(Struct, frozen=True, kw_only=True):
+    """When to ask again, where a call says nothing about it. The delays have full jitter."""
+
+    max_attempts: Annotated[int, Meta(ge=1), setting("Attempts at each target.", access="free")] = 3
+    strategy: Annotated[
+        Literal["immediate", "basic", "linear", "exponential", "fibonacci"],
+        setting("How the delay grows.", access="free"),
+    ] = "exponential"
+    base_delay: Annotated[float, Meta(ge=0), setting("The first delay, in seconds.", access="free")] = _DEFAULT.base
+    factor: Annotated[float, Meta(ge=0), setting("What an exponential delay grows by.", access="free")] = (
+        _DEFAULT.factor
+    )
+    max_delay: Annotated[float, Meta(ge=0), setting("The longest delay, in seconds.", access="free")] = _DEFAULT.cap
+
+    def policy(self) -> RetryPolicy:
+        """The policy that these settings mean."""
+        backoff = Backoff(strategy=self.strategy, base=self.base_delay, factor=self.factor, cap=self.max_delay)
+        return RetryPolicy(max_attempts=self.max_attempts, backoff=backoff)
+
+
+class Config(Struct, frozen=True, kw_only=True):
+    """Every setting."""
+
+    default_model: Annotated[str | None, setting("The model that is asked where a call names none.", access="free")] = (
+        None
+    )
+    claude_proxy_url: Annotated[str, setting("Where the Claude proxy listens.", access="local")] = DEFAULT_PROXY_URL
+    timeouts: Timeouts = Timeouts()
+    retry: RetrySettings = RetrySettings()
+    http: HttpSettings = HttpSettings()
+    local: LocalSettings = LocalSettings()
+    aliases: Annotated[Mapping[str, str], setting("What a name of your own stands for.", access="free")] = {}
+    routes: Mapping[str, Route] = {}
+    providers: Mapping[str, ProviderTable] = {}
+
+    def __post_init__(self) -> None:
+        check_url("claude_proxy_url", self.claude_proxy_url)
+
+
+def field_types(type_: type[Struct]) -> Mapping[str, Any]:
+    """Every field of a struct and its type, with its annotation."""
+    return {field.name: field.type for field in msgspec.structs.fields(type_)}
+
+
+FIELDS: Mapping[str, Any] = field_types(Config)
+"""Every field of the configuration and its type."""
+
+# Variables that had their name before all others were named after their setting.
+_OLDER_VARIABLES = {"http.ca_file": "LLM_CALL_CA_FILE", "local.model_path": "LLM_CALL_LOCAL_MODEL"}
+
+
+class Setting(Struct, frozen=True, kw_only=True):
+    """A setting as it is documented. The entries of tables have no environment variable."""
+
+    name: str
+    type: Any
+    default: Any
+    meaning: str
+    access: Access | None
+    variable: str | None = None
+
+
+def section_type(type_: Any) -> type[Struct] | None:
+    """The struct of a section; `None` for another kind of field."""
+    return type_ if isinstance(type_, type) and issubclass(type_, Struct) else None
+
+
+def entry_type(type_: Any) -> Any:
+    """The type of a table's entries; `None` for another kind of field."""
+    plain = plain_type(type_)
+    return get_args(plain)[1] if get_origin(plain) is Mapping else None
+
+
+def documented() -> Iterator[Setting]:
+    """Every setting, in order."""
+    for field in msgspec.structs.fields(Config):
+        entry = entry_type(field.type)
+        if section := section_type(field.type):
+            yield from (_documented(each, f"{field.name}.") for each in msgspec.structs.fields(section))
+        elif entry is None:
+            yield _documented(field)
+        elif fields := section_type(entry):
+            yield from (_entry(each, f"{field.name}.NAME.") for each in msgspec.structs.fields(fields))
+        else:
+            yield Setting(
+                name=f"{field.name}.NAME",
+                type=entry,
+                default=None,
+                meaning=meaning_of(field.type),
+                access=access_of(field.type),
+            )
+
+
+@cache
+def variables() -> Mapping[str, str]:
+    """Setting -> the environment variable that overrides it."""
+    return {each.name: each.variable for each in documented() if each.variable}
+
+
+def check_url(name: str, url: str) -> None:
+    """Refuse what is no base URL, and one that holds a credential, without showing it.
+
+    Raises:
+        ConfigError: See above.
+    """
+    try:
+        parts = urlsplit(url)
+        usable = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0
+    except ValueError:
+        usable = False
+    if not usable:
+        raise ConfigError(f"{name} is no URL", hint="Use something like https://api.example.com/v1.")
+    if parts.username is not None or parts.query or parts.fragment:
+        raise ConfigError(f"{name} holds more than a place", hint="Credentials belong into api_key.")
+
+
+def _documented(field: msgspec.structs.FieldInfo, prefix: str = "") -> Setting:
+    name = f"{prefix}{field.name}"
+    variable = _OLDER_VARIABLES.get(name) or f"LLM_CALL_{name.upper().replace('.', '_')}"
+    return msgspec.structs.replace(_entry(field, prefix), variable=variable)
+
+
+def _entry(field: msgspec.structs.FieldInfo, prefix: str) -> Setting:
+    return Setting(
+        name=f"{prefix}{field.name}",
+        type=plain_type(field.type),
+        default=None if field.default is NODEFAULT else field.default,
+        meaning=meaning_of(field.type),
+        access=access_of(field.type),
+    )
