@@ -58,9 +58,11 @@ async def _whole(client: Client, prompt: str, options: AskOptions) -> Result[Any
 
 async def _streamed(client: Client, prompt: str, options: AskOptions) -> Result[Any]:
     async with client.ask_stream(prompt, **options) as answer:
-        async for piece in answer:
-            typer.echo(piece, nl=False)
-    typer.echo()
+        try:
+            async for piece in answer:
+                typer.echo(piece, nl=False)
+        finally:
+            typer.echo()  # an error begins a line of its own
     await client.close()
     return answer.result
 

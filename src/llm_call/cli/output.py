@@ -76,8 +76,11 @@ def wants_color() -> bool:
 
 
 def tell_error(error: LLMCallError) -> None:
-    """`error: what happened. What to do.` in one line, and the attempts where there were several."""
+    """`error: what happened (3 attempts). What to do.` in one line, and a line for each of several targets."""
     first, *more = str(error).split("\n")
+    tried = len(error.trace.attempts) if error.trace else 0
+    if tried > 1 and not more:
+        first = f"{first.rstrip('.')} ({tried} attempts)"
     hint = f" {error.hint}" if error.hint else ""
     end = "" if first.endswith((".", "?", "!")) or not hint else "."
     say(f"error: {first}{end}{hint}", color="red")

@@ -8,7 +8,7 @@ transport's.
 import asyncio
 import random
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, ExitStack, aclosing, asynccontextmanager
 from typing import Any, TypeVar
 
 from msgspec import Struct
@@ -177,22 +177,26 @@ class Engine:
         async def attempt(turn: Turn) -> tuple[AsyncExitStack, LiveAnswer]:
             target, seconds = plan.targets[turn.target], self._room(plan, record)
             async with AsyncExitStack() as stack:
-                span = stack.enter_context(AttemptSpan(record, target, turn, self._clock.now))
+                ending = stack.enter_context(ExitStack())  # left with the attempt, which may be before its context
+                span = ending.enter_context(AttemptSpan(record, target, turn, self._clock.now))
                 wire = encode(target, plan.request, stream=True, strict=plan.strict)
                 sent = AttemptScope(record.attempts + 1, target, wire, call=scope, request=plan.request, turn=turn)
-                hooks = stack.enter_context(entered(self._attempt_hooks, sent))
+                ending.enter_context(entered(self._attempt_hooks, sent))
                 first, events = await _within(seconds, plan, self._begin(plan, sent, record.deadline, stack))
                 sent.first_event = span.heard()
 
                 async def finish(response: Response) -> Result[Any]:
                     sent.response = response = noted(response, sent.wire)
                     span.answered(response)
-                    hooks.close()
+                    ending.close()
                     judgement = self._judge(plan, record, response)
                     scope.result = await _kept(slot, record.result(response, judgement, self._clock.now()))
                     return scope.result
 
-                return stack.pop_all(), LiveAnswer(first, events, finish)
+                def fail(error: LLMCallError) -> None:
+                    ending.__exit__(type(error), error, error.__traceback__)
+
+                return stack.pop_all(), LiveAnswer(first, events, finish, fail)
 
         stack, live = await self._attempts(plan, record, attempt)
         async with stack:

@@ -9,8 +9,8 @@ replace the scope's request; what stands after it sees what came of it; an error
         print(call.model, call.result.usage)
 
 Hooks are entered in their order and left in the opposite one. They run between two awaits: they must not block. The
-hooks of a streamed attempt are left when its answer is complete, those of the call when its context is left: that may
-happen in another task than the one they were entered in.
+hooks of a streamed attempt are left when its answer is complete or breaks off, those of the call when its context is
+left: that may happen in another task than the one they were entered in.
 """
 
 from collections.abc import Callable, Sequence

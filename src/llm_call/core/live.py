@@ -13,15 +13,20 @@ from llm_call.core.domain.result import Result
 class LiveAnswer:
     """Iterate it for the text as it arrives, or `events` for everything. `result` is there after the last one.
 
-    `finish` judges the whole response; it is called once, at the end.
+    `finish` judges the whole response; it is called once, at the end. `fail` is told of a break in its place.
     """
 
     def __init__(
-        self, first: Event, rest: AsyncIterator[Event], finish: Callable[[Response], Awaitable[Result[Any]]]
+        self,
+        first: Event,
+        rest: AsyncIterator[Event],
+        finish: Callable[[Response], Awaitable[Result[Any]]],
+        fail: Callable[[LLMCallError], object] | None = None,
     ) -> None:
         self._first = first
         self._rest = rest
         self._finish = finish
+        self._fail = fail
         self._folding = Folding()
         self._text: list[str] = []
         self._text_parts: set[int] = set()
@@ -71,9 +76,12 @@ class LiveAnswer:
                 self._take(event)
                 yield event
         except LLMCallError as error:
-            raise StreamInterruptedError(
+            broken = StreamInterruptedError(
                 f"the answer broke off: {error.message}", text="".join(self._text), hint=error.hint
-            ) from error
+            )
+            if self._fail is not None:
+                self._fail(broken)
+            raise broken from error
         self._result = await self._finish(self._folding.response())
 
     def _take(self, event: Event) -> None:

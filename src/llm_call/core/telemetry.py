@@ -229,6 +229,7 @@ def _result(scope: CallScope) -> dict[str, Any]:
         "llm_call.rejected_by": [verdict.validator for verdict in result.verdicts if not verdict.valid],
         "llm_call.attempts": len(result.trace.attempts),
         "llm_call.rounds": len(result.trace.rounds),
+        "llm_call.rung": result.rung,
         "llm_call.usage.input_tokens": result.usage.input_tokens,
         "llm_call.usage.output_tokens": result.usage.output_tokens,
         "llm_call.cost.usd": None if cost is None else float(cost),

@@ -38,12 +38,16 @@ async def finish(response: Response) -> Result[str]:
     return Result(ok=True, value=response.text, response=response, trace=Trace(model="m"))
 
 
+def never(error: LLMCallError) -> None:
+    pytest.fail(f"nothing broke off: {error}")
+
+
 async def read(live: LiveAnswer) -> list[str]:
     return [piece async for piece in live]
 
 
 def test_only_the_text_is_given_and_the_result_has_everything() -> None:
-    live = LiveAnswer(START, arriving(EVENTS), finish)
+    live = LiveAnswer(START, arriving(EVENTS), finish, never)
     assert asyncio.run(read(live)) == ["hel", "lo"]
     assert live.result.value == "hello"
     assert [type(part) for part in live.result.response.parts] == [Reasoning, Text, ToolCall]
@@ -51,18 +55,20 @@ def test_only_the_text_is_given_and_the_result_has_everything() -> None:
 
 def test_the_events_are_given_as_they_are() -> None:
     async def every() -> list[Event]:
-        return [event async for event in LiveAnswer(START, arriving(EVENTS), finish).events()]
+        return [event async for event in LiveAnswer(START, arriving(EVENTS), finish, never).events()]
 
     assert asyncio.run(every()) == [START, *EVENTS]
 
 
 def test_before_the_end_there_is_no_result() -> None:
     with pytest.raises(LLMCallError, match="not complete"):
-        LiveAnswer(START, arriving(EVENTS), finish).result  # noqa: B018  (reading it is what raises)
+        LiveAnswer(START, arriving(EVENTS), finish, never).result  # noqa: B018  (reading it is what raises)
 
 
 def test_a_break_tells_the_text_that_had_arrived_and_not_what_was_thought() -> None:
-    live = LiveAnswer(START, arriving(EVENTS[:8], ConnectionFailedError("reset")), finish)
+    told: list[LLMCallError] = []
+    live = LiveAnswer(START, arriving(EVENTS[:8], ConnectionFailedError("reset")), finish, told.append)
     with pytest.raises(StreamInterruptedError, match="reset") as caught:
         asyncio.run(read(live))
     assert caught.value.text == "hello"
+    assert told == [caught.value]

@@ -153,6 +153,7 @@ def test_a_call_is_a_span_and_its_attempt_a_child_with_the_names_of_the_conventi
         "llm_call.valid": True,
         "llm_call.attempts": 1,
         "llm_call.rounds": 1,
+        "llm_call.rung": "ask",
         "llm_call.usage.input_tokens": 3,
         "llm_call.usage.output_tokens": 4,
         "llm_call.cost.usd": 0.000011,
@@ -316,6 +317,20 @@ def test_a_stream_that_breaks_is_an_error() -> None:
     with pytest.raises(StreamInterruptedError):
         seen.clock.run(seen.read())
     assert [told(span)["error.type"] for span in seen.spans] == ["StreamInterruptedError"] * 2
+
+
+def test_a_break_that_the_caller_handles_inside_is_an_error_of_its_attempt() -> None:
+    seen = Observed(stream_reply(["a"], finish_reason=None))
+
+    async def handled() -> None:
+        async with seen.client.ask_stream("hi", model="mistral/large") as live:
+            with pytest.raises(StreamInterruptedError):
+                async for _ in live:
+                    pass
+
+    seen.clock.run(handled())
+    assert told(seen.attempts[0])["error.type"] == "StreamInterruptedError"
+    assert told(seen.call)["error.type"] == "Abandoned"
 
 
 def test_an_error_of_the_caller_s_own_behind_the_end_is_none_of_the_call_s() -> None:
