@@ -5,6 +5,8 @@ from llm_call.core.api import ask_stream as ask_stream
 from llm_call.core.api import ask_sync as ask_sync
 from llm_call.core.api import call as call
 from llm_call.core.api import call_sync as call_sync
+from llm_call.core.api import chat as chat
+from llm_call.core.api import conversations as conversations
 from llm_call.core.client import AskOptions as AskOptions
 from llm_call.core.client import Client as Client
 from llm_call.core.domain.errors import APIError as APIError
@@ -23,6 +25,8 @@ from llm_call.core.domain.trace import Trace as Trace
 from llm_call.core.domain.verdict import Problem as Problem
 from llm_call.core.domain.verdict import Verdict as Verdict
 from llm_call.core.live import LiveAnswer as LiveAnswer
+from llm_call.core.policy.routing import Route as Route
+from llm_call.core.policy.routing import RouteTarget as RouteTarget
 from llm_call.core.retry import ExponentialBackoffRetry as ExponentialBackoffRetry
 from llm_call.core.retry import RetryManager as RetryManager
 from llm_call.core.router import Router as Router
@@ -42,6 +46,8 @@ __all__ = [
     "ask_stream",
     "call",
     "call_sync",
+    "chat",
+    "conversations",
     "AskOptions",
     "Client",
     "LiveAnswer",
@@ -58,6 +64,8 @@ __all__ = [
     "JSONExtractionValidator",
     "extract",
     "Router",
+    "Route",
+    "RouteTarget",
     "ExponentialBackoffRetry",
     "RetryManager",
     "encode_image",
