@@ -14,6 +14,8 @@ _PUBLIC = {
     "ask_stream": "llm_call.core.api",
     "call": "llm_call.core.api",
     "call_sync": "llm_call.core.api",
+    "chat": "llm_call.core.api",
+    "conversations": "llm_call.core.api",
     "AskOptions": "llm_call.core.client",
     "Client": "llm_call.core.client",
     "LiveAnswer": "llm_call.core.live",

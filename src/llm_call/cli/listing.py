@@ -11,6 +11,7 @@ from llm_call.core.api import default_settings
 from llm_call.core.config import Settings, build_client, shown
 from llm_call.core.domain.errors import ConfigError
 from llm_call.core.domain.keys import near_names
+from llm_call.core.providers.litellm import GET_LITELLM, installed
 from llm_call.core.providers.places import gaps, known_place
 from llm_call.core.providers.registry import Provider
 from llm_call.core.providers.signing import can_sign, extra
@@ -78,6 +79,8 @@ def _state(row: Provider, router: Router, settings: Settings) -> str:
     if row.transport == "local":
         todo = obstacle(settings.config.local.model_path, str(settings.cache))
         return "ready" if todo is None else f"not installed. {todo}"
+    if row.transport == "litellm":
+        return "ready" if installed() else f"not installed. {GET_LITELLM}"
     if not row.base_url or row.transport == "process":
         return "not in this version"
     return f"ready{_form(row, router)}" if router.has_credential(row) else _needs(row, router)

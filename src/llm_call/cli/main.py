@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from llm_call.cli.conversations import app as conversations_app
 from llm_call.cli.test_runner import app as test_app
 
 app = typer.Typer(
@@ -19,6 +20,7 @@ app = typer.Typer(
 config_app = typer.Typer(help="Look at the settings.", no_args_is_help=True)
 app.add_typer(test_app, name="test", help="Run files of test cases.")
 app.add_typer(config_app, name="config")
+app.add_typer(conversations_app, name="conversations", help="Look at the kept conversations.")
 
 
 @app.callback()
@@ -57,6 +59,13 @@ def ask(
     max_cost: Annotated[float | None, typer.Option(help="US dollars that the whole call may cost.")] = None,
     fallback: Annotated[list[str] | None, typer.Option(help="A model to ask when no answer comes. Repeatable.")] = None,
     api_base: Annotated[str | None, typer.Option(help="The URL of any OpenAI-compatible server.")] = None,
+    cache: Annotated[
+        bool, typer.Option("--cache", help="Answer from the response cache, and keep the answer.")
+    ] = False,
+    refresh: Annotated[bool, typer.Option("--refresh", help="Ask anew, and keep the answer in the cache.")] = False,
+    cassette: Annotated[Path | None, typer.Option(help="Answer from this file; record in it what it lacks.")] = None,
+    record: Annotated[bool, typer.Option("--record", help="With --cassette: send everything, begin it anew.")] = False,
+    replay: Annotated[bool, typer.Option("--replay", help="With --cassette: send nothing.")] = False,
 ) -> None:
     """Ask a model and print its checked answer.
 
@@ -65,6 +74,7 @@ def ask(
     """
     from llm_call.cli.ask import ask as run_ask  # noqa: PLC0415  (start-up)
     from llm_call.cli.ask import read_check, read_schema  # noqa: PLC0415  (start-up)
+    from llm_call.cli.cassette import Tape  # noqa: PLC0415  (start-up)
     from llm_call.cli.output import errors_told  # noqa: PLC0415  (start-up)
 
     with errors_told():
@@ -82,11 +92,31 @@ def ask(
                 "max_cost": None if max_cost is None else Decimal(str(max_cost)),
                 "fallback_models": fallback or (),
                 "api_base": api_base,
+                "cache_key": "llm-call ask" if cache or refresh else None,
+                "force_refresh": refresh,
             },
+            tape=Tape(cassette, record=record, replay=replay),
             stream=stream,
             as_json=as_json,
             trace=trace,
         )
+
+
+@app.command()
+def chat(
+    model: Annotated[str | None, typer.Option("--model", "-m", help="provider/model.")] = None,
+    identity: Annotated[str | None, typer.Option("--continue", "-c", metavar="ID", help="Go on with this one.")] = None,
+    last: Annotated[bool, typer.Option("--last", help="Go on with the conversation that was used last.")] = False,
+    system: Annotated[str | None, typer.Option("--system", "-s", help="The system prompt.")] = None,
+) -> None:
+    """Talk with a model. Every answered question is kept, to be continued later and by any model.
+
+    At a terminal, /help lists the commands; Ctrl-C ends an answer, Ctrl-D leaves. Through a pipe, each line is a turn;
+    the exit code is 0, or that of the last turn that failed (those of ask).
+    """
+    from llm_call.cli.chat import chat as run_chat  # noqa: PLC0415  (start-up)
+
+    run_chat(identity, last=last, model=model, system=system)
 
 
 @app.command()

@@ -67,7 +67,7 @@ def run(coroutine: Coroutine[Any, Any, T]) -> T:
 
 def say(line: str, *, color: str | None = None) -> None:
     """A line on standard error; in colour only on a terminal that wants it."""
-    typer.secho(line, err=True, fg=color if wants_color() else None)
+    typer.echo(typer.style(line, fg=color) if color and wants_color() else line, err=True)
 
 
 def wants_color() -> bool:
@@ -122,6 +122,11 @@ def tell_result(result: Result[Any]) -> None:
     verb, color = ("answered", "green") if result.ok else ("rejected", "red")
     tokens = _tokens(result.usage)
     say(f"{verb}: {result.trace.model} in {result.trace.duration:.2f} s{tokens}{cost}", color=color)
+    if result.cost is None:
+        from llm_call.core.providers.catalog import obstacle  # noqa: PLC0415  (start-up: only who asks for it pays)
+
+        if todo := obstacle(result.bill.charges):
+            say(f"the cost is unknown: prices are an extra. {todo}")
 
 
 def tell_trace(trace: Trace) -> None:

@@ -31,15 +31,20 @@ def run(
     model: Annotated[str | None, typer.Option("--model", "-m", help="Ask this model, not those of the cases.")] = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Write all results to this JSON file.")] = None,
     allow_skipped: Annotated[bool, typer.Option("--allow-skipped", help="All skipped is no failure.")] = False,
+    cassette: Annotated[Path | None, typer.Option(help="Answer from this file; record in it what it lacks.")] = None,
+    record: Annotated[bool, typer.Option("--record", help="With --cassette: send everything, begin it anew.")] = False,
+    replay: Annotated[bool, typer.Option("--replay", help="With --cassette: send nothing.")] = False,
 ) -> None:
     """Run the cases of FILE and print a verdict for each.
 
     Exit codes: 0 all passed; 1 a case failed or errored, or all were skipped; 2 the file or the command line is
     wrong, nothing ran; 130 interrupted.
     """
+    from llm_call.cli.cassette import Tape  # noqa: PLC0415  (start-up: see above)
     from llm_call.cli.output import errors_told  # noqa: PLC0415  (start-up: see above)
+    from llm_call.core.api import default_client  # noqa: PLC0415  (start-up: see above)
 
-    with errors_told():
+    with errors_told(), Tape(cassette, record=record, replay=replay).around(default_client()):
         at_once = _at_once(parallel=parallel, limit=max_concurrent)
         code = _run(file, test_id, at_once=at_once, model=model, output=output, allow_skipped=allow_skipped)
     raise typer.Exit(code)

@@ -3,13 +3,16 @@
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
+from pathlib import Path
 from typing import Any, Unpack
 
 from llm_call.core.client import AskOptions, Client, run_sync
 from llm_call.core.config import Settings, build_client, load
+from llm_call.core.conversation import Conversation
 from llm_call.core.domain.messages import Message
 from llm_call.core.domain.result import Result
 from llm_call.core.live import LiveAnswer
+from llm_call.core.store.conversations import ConversationStore, ConversationSummary
 
 _client: Client | None = None
 _settings: Settings | None = None
@@ -92,3 +95,31 @@ async def call(config: Mapping[str, Any]) -> Result[Any]:
 def call_sync(config: Mapping[str, Any]) -> Result[Any]:
     """`call` for synchronous code; also from inside a running event loop, which it blocks."""
     return run_sync(call(config))
+
+
+def chat(
+    id: str | None = None,  # noqa: A002  (the word for it)
+    *,
+    model: str | None = None,
+    system: str | None = None,
+    store: str | Path | None = None,
+) -> Conversation:
+    """A new conversation, or the one with this `id`; `store` is its file, by default one in the user's state folder.
+
+    Raises:
+        ConfigError: There is no such conversation, or the file cannot be used.
+    """
+    return Conversation(default_client(), _store(store), id=id, model=model, system=system)
+
+
+def conversations(store: str | Path | None = None) -> tuple[ConversationSummary, ...]:
+    """The conversations in the file `store`, by default in that of `chat`, the one that was used last first.
+
+    Raises:
+        ConfigError: The file cannot be used.
+    """
+    return _store(store).summaries()
+
+
+def _store(path: str | Path | None) -> ConversationStore:
+    return ConversationStore(default_settings().state / "conversations.db" if path is None else path)

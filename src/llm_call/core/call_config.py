@@ -47,11 +47,9 @@ REQUEST_KEYS = (
 # Known from users' files, and not honoured yet: a case that asks for them says so instead of passing without them.
 NOT_YET = (
     "batch_mode",
-    "cache_key",
     "debug_mode",
     "debug_tool_mcp_config",
     "debug_tool_name",
-    "force_refresh",
     "function_call",
     "functions",
     "image_directory",
@@ -69,7 +67,11 @@ NOT_YET = (
 
 
 class CallConfig(Struct, frozen=True, kw_only=True):
-    """The keys around the request. `timeout` is in seconds and spans the whole call; `max_cost` is in US dollars."""
+    """The keys around the request. `timeout` is in seconds and spans the whole call; `max_cost` is in US dollars.
+
+    A `cache_key` lets the call be answered from the response cache, by what was answered under the same key to the same
+    question; `force_refresh` asks anew.
+    """
 
     model: str | None = None
     provider: str | None = None
@@ -87,6 +89,8 @@ class CallConfig(Struct, frozen=True, kw_only=True):
     stream: bool = False
     strict: bool = False
     routing_key: str | None = None
+    cache_key: str | None = None
+    force_refresh: bool = False
 
     def __post_init__(self) -> None:
         if self.timeout is not None and self.timeout <= 0:

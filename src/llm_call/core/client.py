@@ -2,11 +2,12 @@
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from decimal import Decimal
 from typing import Any, Self, TypedDict, TypeVar, Unpack
 
+from llm_call.core.cache import Caching, MemoryCache, ResponseCache
 from llm_call.core.call_config import CallConfig, converted, read_call, read_config, read_validator
 from llm_call.core.domain.bill import Pricing, known_price
 from llm_call.core.domain.messages import Message, message
@@ -33,13 +34,14 @@ Check = str | Mapping[str, Any] | Validator
 class AskOptions(TypedDict, total=False):
     """What a call may say beside its prompt; everything may be left out.
 
-    `model` is provider/model. `system` is the system prompt. `schema` is a JSON Schema: the value is then JSON that
+    `model` is provider/model, an alias, a route or `auto`. `system` is the system prompt. `schema` is a JSON Schema: the value is then JSON that
     fits it. `validate` lists further checks: names, {"type": ..., "params": {...}}, or validators. `rounds` (3) is
     how often the model is asked in all when its answers are rejected. `timeout` (seconds) and `max_cost` (US dollars)
     span everything that the call causes. `retry` has the keys of `retry_config`. `fallback_models` are asked in turn
     when the model gives no answer. `api_base` is any OpenAI-compatible server. `default_validate` (true) refuses an
     empty answer. `strict` (false) refuses what the model's dialect cannot express. `routing_key` keeps calls with the
-    same key at the same target of a sticky route.
+    same key at the same target of a sticky route. A `cache_key` lets the same question under the same key be answered
+    from the client's cache; `force_refresh` (false) asks anew and keeps the new answer.
     """
 
     model: str | None
@@ -59,6 +61,8 @@ class AskOptions(TypedDict, total=False):
     default_validate: bool
     strict: bool
     routing_key: str | None
+    cache_key: str | None
+    force_refresh: bool
 
 
 class Client:
@@ -66,8 +70,9 @@ class Client:
 
     `router` finds the target of a model name. `transports` says how the transport of a name is made, on first use.
     `default_model` is asked where a call names none. `timeouts` are those of the stages of an attempt, `retry` is the
-    policy of the calls that name none. `clock` and `chance` replace time and randomness. `pricing` knows what a charge comes to. `call_hooks` are entered around every
-    call, `attempt_hooks` around every attempt (`core.hooks` says how).
+    policy of the calls that name none. `clock` and `chance` replace time and randomness. `pricing` knows what a charge
+    comes to. `call_hooks` are entered around every call, `attempt_hooks` around every attempt (`core.hooks` says how).
+    `cache` keeps the answers of calls that have a `cache_key`: in memory, unless another is given here or set later.
     """
 
     def __init__(
@@ -83,10 +88,13 @@ class Client:
         pricing: Pricing = known_price,
         call_hooks: Sequence[CallHook] = (),
         attempt_hooks: Sequence[AttemptHook] = (),
+        cache: ResponseCache | None = None,
     ) -> None:
+        self.cache = cache or MemoryCache()
         self.router = router or Router()
         self._factories = {**transport_factories(), **(transports or {})}
         self._transports: dict[TransportName, Transport] = {}
+        self._wraps: list[Callable[[Transport], Transport]] = []
         self._default_model = default_model
         self._timeouts = timeouts or Timeouts()
         self._retry = retry or RetryPolicy()
@@ -181,6 +189,15 @@ class Client:
         call, request = read_config(config)
         return self._plan(call, request, call.validation)
 
+    @contextmanager
+    def through(self, wrap: Callable[[Transport], Transport]) -> Iterator[None]:
+        """While it is open, every attempt of this client goes through `wrap(transport)`: a recorder, for example."""
+        self._wraps.append(wrap)
+        try:
+            yield
+        finally:
+            self._wraps.remove(wrap)
+
     async def close(self) -> None:
         """Free the transports. Calls that are under way end."""
         transports, self._transports = self._transports, {}
@@ -221,13 +238,22 @@ class Client:
             timeouts=self._timeouts,
             strict=call.strict,
             stream=call.stream,
+            caching=self._caching(call),
             retry=self._retry if call.retry_config is None else retry_policy(call.retry_config),
         )
 
     def _transport(self, name: TransportName) -> Transport:
         if name not in self._transports:
             self._transports[name] = self._factories[name]()
-        return self._transports[name]
+        transport = self._transports[name]
+        for wrap in self._wraps:
+            transport = wrap(transport)
+        return transport
+
+    def _caching(self, call: CallConfig) -> Caching | None:
+        if not call.cache_key:
+            return None
+        return Caching(cache=self.cache, name=call.cache_key, refresh=call.force_refresh)
 
 
 _NOT_EMPTY = ("response_not_empty", "not_empty")

@@ -9,32 +9,29 @@ import asyncio
 import random
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing, asynccontextmanager
-from fnmatch import fnmatchcase
 from typing import Any, TypeVar
 
 from msgspec import Struct
 from msgspec.structs import replace
 
+from llm_call.core.cache import CacheSlot, Caching, slot_of
 from llm_call.core.domain.bill import Pricing, known_price
 from llm_call.core.domain.errors import (
-    APIError,
     AttemptTimeoutError,
     BudgetExceededError,
     DeadlineExceededError,
     LLMCallError,
     PolicyError,
-    UnsupportedError,
 )
-from llm_call.core.domain.events import Event, Folding, ResponseEnd
-from llm_call.core.domain.messages import Media
+from llm_call.core.domain.events import Event
 from llm_call.core.domain.request import Request
 from llm_call.core.domain.response import Response
 from llm_call.core.domain.result import Result
 from llm_call.core.domain.trace import Skipped
+from llm_call.core.exchange import encode, noted, streamed, whole
 from llm_call.core.hooks import AttemptHook, AttemptScope, CallHook, CallScope, entered
 from llm_call.core.live import LiveAnswer
 from llm_call.core.policy.budget import Budget
-from llm_call.core.policy.fitting import fitted
 from llm_call.core.policy.retry import RetryPolicy
 from llm_call.core.providers.registry import Target, TransportName
 from llm_call.core.record import AttemptSpan, CallRecord, Observer
@@ -42,11 +39,9 @@ from llm_call.core.retry import Chance, Turn, run_attempts
 from llm_call.core.routes import Order
 from llm_call.core.transport.base import Clock, Reply, SystemClock, Timeouts, Transport
 from llm_call.core.transport.deadline import within
-from llm_call.core.validation.asking import with_instruction
 from llm_call.core.validation.base import Answer, Context, Validator
 from llm_call.core.validation.judging import Judgement, judge
 from llm_call.core.validation.reask import fingerprint, reask
-from llm_call.core.wire.base import WireRequest
 
 T = TypeVar("T")
 
@@ -72,6 +67,7 @@ class Plan(Struct, frozen=True, kw_only=True):
     timeouts: Timeouts = Timeouts()
     strict: bool = False
     stream: bool = False
+    caching: Caching | None = None
 
     @property
     def checks(self) -> tuple[str, ...]:
@@ -115,27 +111,33 @@ class Engine:
             LLMCallError: There is no answer; the error's trace tells what was tried.
         """
         plan, record = self._ordered(plan), self._record(plan)
+        scope = CallScope(plan.model, plan.request, stream=False)
         try:
-            if self._call_hooks:
-                return await self._hooked_rounds(plan, record)
-            return await self._rounds(plan, record)
+            if self._call_hooks or plan.caching:
+                return await self._surrounded(plan, record, scope)
+            return await self._rounds(plan, record, scope)
         except LLMCallError as error:
             self._add_trace(error, record)
             raise
 
-    async def _hooked_rounds(self, plan: Plan, record: CallRecord) -> Result[Any]:
-        scope = CallScope(plan.model, plan.request, stream=False)
+    async def _surrounded(self, plan: Plan, record: CallRecord, scope: CallScope) -> Result[Any]:
+        """The rounds, inside the hooks and behind the cache."""
         with entered(self._call_hooks, scope):
-            scope.result = result = await self._rounds(_hooked(plan, scope), record)
+            plan = _hooked(plan, scope)
+            slot = _slot(plan)
+            result = await self._hit(plan, record, slot)
+            if result is None:
+                result = await _kept(slot, await self._rounds(plan, record, scope))
+            scope.result = result
         return result
 
-    async def _rounds(self, plan: Plan, record: CallRecord) -> Result[Any]:
-        response, judgement = await self._round(plan, record, plan.request)
+    async def _rounds(self, plan: Plan, record: CallRecord, scope: CallScope) -> Result[Any]:
+        response, judgement = await self._round(plan, record, scope, plan.request)
         while not judgement.ok and record.rounds < plan.rounds:
             before = fingerprint(judgement.verdicts)
             request = reask(plan.request, answer=response.text, verdicts=judgement.verdicts, chance=self._chance())
             try:
-                response, judgement = await self._round(plan, record, request)
+                response, judgement = await self._round(plan, record, scope, request)
             except PolicyError:
                 break  # the time or the money is used up: the rejected answer is what there is
             if fingerprint(judgement.verdicts) == before:
@@ -156,27 +158,38 @@ class Engine:
         scope = CallScope(plan.model, plan.request, stream=True)
         try:
             with entered(self._call_hooks, scope):
-                async with self._live(_hooked(plan, scope), record, scope) as live:
+                plan = _hooked(plan, scope)
+                slot = _slot(plan)
+                scope.result = hit = await self._hit(plan, record, slot)
+                if hit is not None:
+                    yield LiveAnswer.of(hit)
+                    return
+                async with self._live(plan, record, scope, slot) as live:
                     yield live
         except LLMCallError as error:
             self._add_trace(error, record)
             raise
 
     @asynccontextmanager
-    async def _live(self, plan: Plan, record: CallRecord, scope: CallScope) -> AsyncIterator[LiveAnswer]:
+    async def _live(
+        self, plan: Plan, record: CallRecord, scope: CallScope, slot: CacheSlot | None
+    ) -> AsyncIterator[LiveAnswer]:
         async def attempt(turn: Turn) -> tuple[AsyncExitStack, LiveAnswer]:
             target, seconds = plan.targets[turn.target], self._room(plan, record)
             async with AsyncExitStack() as stack:
                 span = stack.enter_context(AttemptSpan(record, target, turn, self._clock.now))
-                sent = AttemptScope(record.attempts + 1, target, _encode(plan, target, plan.request, stream=True))
-                stack.enter_context(entered(self._attempt_hooks, sent))
+                wire = encode(target, plan.request, stream=True, strict=plan.strict)
+                sent = AttemptScope(record.attempts + 1, target, wire, call=scope, request=plan.request, turn=turn)
+                hooks = stack.enter_context(entered(self._attempt_hooks, sent))
                 first, events = await _within(seconds, plan, self._begin(plan, sent, record.deadline, stack))
-                span.heard()
+                sent.first_event = span.heard()
 
-                def finish(response: Response) -> Result[Any]:
-                    sent.response = response = _noted(response, sent.wire)
+                async def finish(response: Response) -> Result[Any]:
+                    sent.response = response = noted(response, sent.wire)
                     span.answered(response)
-                    scope.result = record.result(response, self._judge(plan, record, response), self._clock.now())
+                    hooks.close()
+                    judgement = self._judge(plan, record, response)
+                    scope.result = await _kept(slot, record.result(response, judgement, self._clock.now()))
                     return scope.result
 
                 return stack.pop_all(), LiveAnswer(first, events, finish)
@@ -190,7 +203,7 @@ class Engine:
     ) -> tuple[Event, AsyncIterator[Event]]:
         """The first event of a stream, and the others; `stack` closes it."""
         reply = await stack.enter_async_context(await self._open(plan, sent))
-        events = self._timed(_events(sent.target, reply), deadline)
+        events = self._timed(streamed(sent.target, reply), deadline)
         await stack.enter_async_context(aclosing(events))
         return await anext(events), events
 
@@ -201,12 +214,14 @@ class Engine:
         now = self._clock.now()
         return CallRecord(plan.model, plan.budget, now, self._pricing, skipped=plan.skipped, observe=self._observe)
 
-    async def _round(self, plan: Plan, record: CallRecord, request: Request) -> tuple[Response, Judgement]:
+    async def _round(
+        self, plan: Plan, record: CallRecord, scope: CallScope, request: Request
+    ) -> tuple[Response, Judgement]:
         async def attempt(turn: Turn) -> Response:
             target, seconds = plan.targets[turn.target], self._room(plan, record)
             with AttemptSpan(record, target, turn, self._clock.now) as span:
-                wire = _encode(plan, target, request, stream=plan.stream or target.profile.stream_only)
-                sent = AttemptScope(record.attempts + 1, target, wire)
+                wire = encode(target, request, stream=plan.stream or target.profile.stream_only, strict=plan.strict)
+                sent = AttemptScope(record.attempts + 1, target, wire, call=scope, request=request, turn=turn)
                 if self._attempt_hooks:
                     with entered(self._attempt_hooks, sent):
                         sent.response = response = await _within(seconds, plan, self._answer(plan, sent))
@@ -220,7 +235,7 @@ class Engine:
 
     async def _answer(self, plan: Plan, sent: AttemptScope) -> Response:
         async with await self._open(plan, sent) as reply:
-            return _noted(await _whole(sent.target, sent.wire, reply), sent.wire)
+            return await whole(sent.target, sent.wire, reply)
 
     async def _attempts(self, plan: Plan, record: CallRecord, attempt: Callable[[Turn], Awaitable[T]]) -> T:
         record.begin_round()
@@ -238,6 +253,15 @@ class Engine:
         judgement = _judged(plan, record.rounds + 1, response)
         record.end_round("reask" if record.rounds else "ask", response, judgement)
         return judgement
+
+    async def _hit(self, plan: Plan, record: CallRecord, slot: CacheSlot | None) -> Result[Any] | None:
+        """What the cache holds for this call, if the checks accept it as they are now."""
+        response = None if slot is None else await slot.read()
+        judgement = None if response is None else _judged(plan, 1, response)
+        if response is None or judgement is None or not judgement.ok:
+            return None
+        record.end_round("cache", response, judgement)
+        return record.result(response, judgement, self._clock.now())
 
     def _add_trace(self, error: LLMCallError, record: CallRecord) -> None:
         """Every error that leaves the engine tells what was tried."""
@@ -283,6 +307,16 @@ def _hooked(plan: Plan, scope: CallScope) -> Plan:
     return plan if scope.request is plan.request else replace(plan, request=scope.request)
 
 
+def _slot(plan: Plan) -> CacheSlot | None:
+    return slot_of(
+        plan.caching, request=plan.request, targets=plan.targets, validators=plan.validators, strict=plan.strict
+    )
+
+
+async def _kept(slot: CacheSlot | None, result: Result[Any]) -> Result[Any]:
+    return result if slot is None else await slot.keep(result)
+
+
 def _judged(plan: Plan, number: int, response: Response) -> Judgement:
     if response.tool_calls and response.finish_reason.unified != "length":
         return Judgement(ok=True, value=None, verdicts=())  # it asks for tools: its answer is yet to come
@@ -301,81 +335,6 @@ async def _within(seconds: float, plan: Plan, work: Coroutine[Any, Any, T]) -> T
         if seconds < plan.timeouts.total:
             raise _too_late(plan) from error
         raise AttemptTimeoutError(f"no whole answer within {seconds:g} s") from error
-
-
-def _encode(plan: Plan, target: Target, request: Request, *, stream: bool) -> WireRequest:
-    _refuse_unseen(target, request)
-    request, refused = fitted(request, target.profile)
-    shaped = with_instruction(replace(request, model=target.model), target.profile)
-    wire = target.codec.encode_request(shaped, stream=stream, profile=target.profile)
-    if refused:
-        wire = replace(wire, notices=refused + wire.notices)
-    lost = [notice for notice in wire.notices if notice.fate == "dropped"] if plan.strict else []
-    if lost:
-        raise UnsupportedError(
-            f"{target.name}: {lost[0].field}: {lost[0].message}", hint="Leave it out, or not strict."
-        )
-    return wire
-
-
-def _refuse_unseen(target: Target, request: Request) -> None:
-    if request.tools and target.profile.tools is False:
-        raise UnsupportedError(f"{target.name} takes no tools", hint="Choose a model that does.")
-    seen = target.profile.media
-    if seen is None:
-        return
-    media = [part for message in request.messages for part in message.parts if isinstance(part, Media)]
-    for part in media:
-        if not any(fnmatchcase(part.media_type, pattern) for pattern in seen):
-            raise UnsupportedError(f"{target.name} takes no {part.media_type}", hint="Choose a model that does.")
-
-
-async def _whole(target: Target, wire: WireRequest, reply: Reply) -> Response:
-    if not wire.stream:
-        try:
-            if not _is_success(reply):
-                raise await _refusal(target, reply)
-            return target.codec.decode_response(await reply.read())
-        except LLMCallError as error:
-            error.rewrite(target.endpoint.masked)
-            raise
-    folding = Folding()
-    async for event in _events(target, reply):
-        folding.add(event)
-    return folding.response()
-
-
-async def _events(target: Target, reply: Reply) -> AsyncGenerator[Event, None]:
-    """The events of a streamed reply, up to the first that ends it."""
-    decoder = target.codec.stream_decoder()
-    try:
-        if not _is_success(reply):
-            raise await _refusal(target, reply)
-        async for chunk in reply.chunks():
-            for event in decoder.feed(chunk):
-                yield event
-                if isinstance(event, ResponseEnd):
-                    return
-        for event in decoder.close():
-            yield event
-    except LLMCallError as error:
-        error.rewrite(target.endpoint.masked)
-        raise
-
-
-async def _refusal(target: Target, reply: Reply) -> APIError:
-    """The error that `reply` is. Its body is masked before it is cut: half a key is too much."""
-    body = target.endpoint.masked((await reply.read()).decode("utf-8", "replace")).encode()
-    return target.codec.decode_error(reply.status, reply.headers, body)
-
-
-def _is_success(reply: Reply) -> bool:
-    return 200 <= reply.status < 300  # noqa: PLR2004  (what HTTP calls a success)
-
-
-def _noted(response: Response, wire: WireRequest) -> Response:
-    """`response` with what its request lost on the way out."""
-    return replace(response, notices=wire.notices + response.notices) if wire.notices else response
 
 
 def _too_late(plan: Plan) -> DeadlineExceededError:

@@ -8,7 +8,9 @@ replace the scope's request; what stands after it sees what came of it; an error
         yield
         print(call.model, call.result.usage)
 
-Hooks are entered in their order and left in the opposite one. They run between two awaits: they must not block.
+Hooks are entered in their order and left in the opposite one. They run between two awaits: they must not block. The
+hooks of a streamed attempt are left when its answer is complete, those of the call when its context is left: that may
+happen in another task than the one they were entered in.
 """
 
 from collections.abc import Callable, Sequence
@@ -19,6 +21,7 @@ from llm_call.core.domain.request import Request
 from llm_call.core.domain.response import Response
 from llm_call.core.domain.result import Result
 from llm_call.core.providers.registry import Target
+from llm_call.core.retry import Turn
 from llm_call.core.wire.base import WireRequest
 
 S = TypeVar("S")
@@ -39,16 +42,23 @@ class CallScope:
 class AttemptScope:
     """An attempt: `wire`, which carries no credential yet, may be replaced; `response` is there when it has ended well.
 
-    `number` counts from 1 over the whole call.
+    `number` counts from 1 over the whole `call`; `turn` says what this attempt waited for, and why. `request` is what
+    `wire` was made from. `first_event` is how long the first event of a stream took, in seconds.
     """
 
-    __slots__ = ("number", "response", "target", "wire")
+    __slots__ = ("call", "first_event", "number", "request", "response", "target", "turn", "wire")
 
-    def __init__(self, number: int, target: Target, wire: WireRequest) -> None:
+    def __init__(
+        self, number: int, target: Target, wire: WireRequest, *, call: CallScope, request: Request, turn: Turn
+    ) -> None:
         self.number = number
         self.target = target
         self.wire = wire
+        self.call = call
+        self.request = request
+        self.turn = turn
         self.response: Response | None = None
+        self.first_event: float | None = None
 
 
 CallHook = Callable[[CallScope], AbstractContextManager[None]]

@@ -1,10 +1,10 @@
 """An answer on its way to the caller."""
 
-from collections.abc import AsyncIterator, Callable
-from typing import Any
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from typing import Any, Self
 
 from llm_call.core.domain.errors import LLMCallError, StreamInterruptedError
-from llm_call.core.domain.events import Event, Folding, PartDelta, PartStart
+from llm_call.core.domain.events import Event, Folding, PartDelta, PartStart, unfold
 from llm_call.core.domain.messages import Text
 from llm_call.core.domain.response import Response
 from llm_call.core.domain.result import Result
@@ -16,7 +16,9 @@ class LiveAnswer:
     `finish` judges the whole response; it is called once, at the end.
     """
 
-    def __init__(self, first: Event, rest: AsyncIterator[Event], finish: Callable[[Response], Result[Any]]) -> None:
+    def __init__(
+        self, first: Event, rest: AsyncIterator[Event], finish: Callable[[Response], Awaitable[Result[Any]]]
+    ) -> None:
         self._first = first
         self._rest = rest
         self._finish = finish
@@ -24,6 +26,21 @@ class LiveAnswer:
         self._text: list[str] = []
         self._text_parts: set[int] = set()
         self._result: Result[Any] | None = None
+
+    @classmethod
+    def of(cls, result: Result[Any]) -> Self:
+        """An answer that is there already, as the events that it could have come in."""
+        first, *rest = unfold(result.response)
+
+        async def finish(_response: Response) -> Result[Any]:
+            return result
+
+        return cls(first, _each(rest), finish)
+
+    @property
+    def complete(self) -> bool:
+        """Whether the answer has been read to its end."""
+        return self._result is not None
 
     @property
     def result(self) -> Result[Any]:
@@ -57,7 +74,7 @@ class LiveAnswer:
             raise StreamInterruptedError(
                 f"the answer broke off: {error.message}", text="".join(self._text), hint=error.hint
             ) from error
-        self._result = self._finish(self._folding.response())
+        self._result = await self._finish(self._folding.response())
 
     def _take(self, event: Event) -> None:
         self._folding.add(event)
@@ -65,3 +82,8 @@ class LiveAnswer:
             self._text_parts.add(event.index)
         elif isinstance(event, PartDelta) and event.index in self._text_parts:
             self._text.append(event.text)
+
+
+async def _each(events: Iterable[Event]) -> AsyncIterator[Event]:
+    for event in events:
+        yield event

@@ -149,10 +149,11 @@ class AttemptSpan:
         self._written = False
         self._heard = False
 
-    def heard(self) -> None:
-        """A stream has begun: that is what its caller has waited for."""
+    def heard(self) -> float:
+        """A stream has begun: that is what its caller has waited for. How long, in seconds."""
         self._heard = True
         self._observe(None)
+        return self._now() - self._begun
 
     def answered(self, response: Response) -> None:
         """The attempt gave `response`."""

@@ -19,6 +19,7 @@ from llm_call.core.domain.errors import (
 from llm_call.core.domain.keys import near_names
 from llm_call.core.domain.request import Request
 from llm_call.core.policy.routing import Route
+from llm_call.core.providers.litellm import GET_LITELLM, installed
 from llm_call.core.providers.places import Placed, placed
 from llm_call.core.providers.registry import DEFAULT_PROXY_URL, Provider, Signer, Target, codec
 from llm_call.core.providers.rows import CLAUDE_PROXY, LITELLM, PROVIDERS
@@ -48,13 +49,13 @@ AUTO = "auto"
 # Rows beside a model's home that serve its family, under names of their own. Where only one of them has its key, the
 # error about the missing one says so; choosing it would be a guess.
 ALSO_SERVED: Mapping[str, tuple[str, ...]] = {
-    "openai": ("azure", "openrouter", "github"),
-    "anthropic": ("bedrock", "vertex", "openrouter"),
+    "openai": ("azure", "openrouter"),
+    "anthropic": ("bedrock", "openrouter"),
     "gemini": ("vertex", "openrouter"),
-    "mistral": ("openrouter", "bedrock", "github"),
+    "mistral": ("openrouter", "bedrock"),
     "deepseek": ("openrouter", "together", "fireworks", "sambanova"),
     "xai": ("openrouter",),
-    "cohere": ("bedrock", "openrouter", "github"),
+    "cohere": ("openrouter",),
     "perplexity": ("openrouter",),
     "moonshot": ("openrouter", "groq", "together"),
     "qwen": ("openrouter", "together", "fireworks"),
@@ -94,6 +95,7 @@ class Router:
         self.places = places or {}
         self._signers: dict[tuple[str, str | None], Signer] = {}
         self._matchers = [(_matcher(pattern), name) for pattern, name in _patterns(self.rows).items()]
+        # Remembered, so that planning a call costs little; a key in a target lives as long as the router does.
         self._row_of = lru_cache(_REMEMBERED)(self._find_row)
         self._target_of = lru_cache(_REMEMBERED)(
             lambda model, api_base, api_key: self.resolve(model, api_base=api_base, api_key=api_key)
@@ -168,7 +170,9 @@ class Router:
         wanted = asked(request, key=key, strict=strict)
         gathering = Gathering(self._names, self._target_of, wanted.needs)
         first = gathering.named(model, api_key) if api_base is None else gathering.target(model, api_base, api_key)
-        found = pool(model, "priority", [(each, 1.0) for each in (first, *map(gathering.named, fallbacks))])
+        found = first
+        if fallbacks:
+            found = pool(model, "priority", [(each, 1.0) for each in (first, *map(gathering.named, fallbacks))])
         if found is None:
             raise gathering.error()
         return self._ordering.choice(found, wanted, gathering.skipped)
@@ -181,7 +185,7 @@ class Router:
         self._ordering.observe(target, seconds, error, now)
 
     def resolve(self, model: str, *, api_base: str | None = None, api_key: str | None = None) -> Target:
-        """The target for `model`; with `api_base` that server, whoever's model it is, in the OpenAI dialect.
+        """The target for `model`, a model's own name; with `api_base` that server, whoever's model it is.
 
         A key from the environment goes only to its row's own host: with `api_base`, only `api_key` is sent.
 
@@ -192,10 +196,10 @@ class Router:
             UnsupportedError: The row cannot be called in this version.
         """
         row = self.provider_of(model)
+        if row.name == LITELLM.name and (api_base is None or _wire_name(row, model) != model):
+            return self._long_tail(row, model, api_base, api_key)
         if api_base is not None:
             return self._at(row, model, api_base, api_key)
-        if row.name == LITELLM.name:
-            raise self._unknown_provider(model)
         if row.name == CLAUDE_PROXY.name:
             return self._max(row, model)
         if row.tested == "retired":
@@ -274,7 +278,7 @@ class Router:
             raise ConfigError(f"the name {name!r} is one of {row.name}'s models", hint="Use a name of your own.")
 
     def _refuse_unknown(self, model: str) -> None:
-        if self.provider_of(model).name == LITELLM.name:
+        if self.provider_of(model).name == LITELLM.name and ("/" not in model or not installed()):
             raise self._unknown_provider(model)
 
     def _refuse_shared_key(self, model: str) -> None:
@@ -291,12 +295,18 @@ class Router:
         return self._by_name[name]
 
     def _at(self, row: Provider, model: str, api_base: str, api_key: str | None) -> Target:
-        if not re.match(r"https?://[^/\s]", api_base):
-            raise ConfigError(f"api_base {api_base!r} is no URL", hint="Use something like http://localhost:8000/v1.")
         own = row.name not in (LITELLM.name, CLAUDE_PROXY.name) and row.transport == "http"
         served = row if own else Provider(name="custom", patterns=())
-        endpoint = Endpoint(base_url=api_base.rstrip("/"), headers=served.headers(api_key))
+        endpoint = Endpoint(base_url=_base_url(api_base), headers=served.headers(api_key))
         return _target(served, _wire_name(row, model) if own else model, endpoint)
+
+    def _long_tail(self, row: Provider, model: str, api_base: str | None, api_key: str | None) -> Target:
+        """Whatever litellm may know: it is asked when the request is sent, since importing it takes seconds."""
+        if "/" not in model or not installed():
+            raise self._unknown_provider(model)
+        base_url = "" if api_base is None else _base_url(api_base)
+        endpoint = Endpoint(base_url=base_url, headers=row.headers(api_key))
+        return _target(row, _wire_name(row, model), endpoint)
 
     def _max(self, row: Provider, model: str) -> Target:
         if self.proxy_url == DEFAULT_PROXY_URL:
@@ -309,15 +319,15 @@ class Router:
 
     def _unknown_provider(self, model: str) -> UnknownProviderError:
         prefix, slash, _ = model.partition("/")
+        if prefix.lower() == LITELLM.name and slash:
+            return UnknownProviderError(f"{model!r} needs litellm, which is not installed", hint=GET_LITELLM)
         own = () if slash else near_names(model, self._names)
-        near = (*own, *(f"{name}/..." for name in near_names(prefix, self._by_name.keys() - {LITELLM.name})))
-        return UnknownProviderError(
-            f"no provider for {model!r}",
-            did_you_mean=near,
-            hint=""
-            if near
-            else "`llm-call models` lists what there is; any OpenAI-compatible server works with api_base.",
-        )
+        providers = near_names(prefix, [name for name in self._by_name if name != LITELLM.name])
+        near = (*own, *(f"{name}/..." for name in providers))
+        hints = [f"Did you mean {' or '.join(near)}?"] if near else ["`llm-call models` lists what there is."]
+        if slash:
+            hints.append(f"For more providers: {GET_LITELLM}. Any OpenAI-compatible server works with api_base.")
+        return UnknownProviderError(f"no provider for {model!r}", did_you_mean=near, hint=" ".join(hints))
 
     def _refuse_impossible(self, model: str) -> None:
         if not model or len(model) > _LONGEST_NAME or _UNPRINTABLE.search(model) or "" in model.split("/"):
@@ -361,6 +371,12 @@ def _wire_name(row: Provider, model: str) -> str:
     prefix, slash, rest = model.partition("/")
     start = f"{prefix.lower()}/"
     return rest if slash and any(pattern.startswith(start) for pattern in row.patterns) else model
+
+
+def _base_url(api_base: str) -> str:
+    if not re.match(r"https?://[^/\s]", api_base):
+        raise ConfigError(f"api_base {api_base!r} is no URL", hint="Use something like http://localhost:8000/v1.")
+    return api_base.rstrip("/")
 
 
 def _target(row: Provider, name: str, endpoint: Endpoint) -> Target:

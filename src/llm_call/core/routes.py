@@ -5,6 +5,7 @@ from decimal import Decimal
 from functools import partial
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from llm_call.core.domain.errors import (
     ConfigError,
@@ -134,7 +135,9 @@ def _check_last(path: tuple[str, ...], check_model: Callable[[str], None]) -> No
 
 def _followed(names: Names, name: str) -> str | Route:
     meant = names[name]
-    return _followed(names, meant) if isinstance(meant, str) and meant in names else meant
+    if isinstance(meant, Route):
+        return replace(meant, targets=meant.members)  # each with its weight once and for all
+    return _followed(names, meant) if meant in names else meant
 
 
 class Gathering:

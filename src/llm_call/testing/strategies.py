@@ -6,11 +6,12 @@ Needs hypothesis, which is no dependency of the library: import this module in t
 from typing import Any
 
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from llm_call.core.domain.messages import Media, Message, Part, Reasoning, Role, Text, ToolCall, ToolResult
 from llm_call.core.domain.profile import Profile
 from llm_call.core.domain.request import OutputSpec, Request, Settings, Tool, ToolChoice
-from llm_call.core.domain.response import Finish, FinishReason, Response, Usage
+from llm_call.core.domain.response import Fate, Finish, FinishReason, Notice, Response, Usage
 
 IMAGE_TYPES = ("image/png", "image/jpeg", "image/gif", "image/webp")
 AUDIO_TYPES = ("audio/wav", "audio/mpeg", "audio/x-wav", "audio/ogg")
@@ -209,6 +210,22 @@ def profiles() -> st.SearchStrategy[Profile]:
         output_mode=st.sampled_from(["native", "json", "prompted"]),
         unenforced_keywords=st.sampled_from([(), ("not", "uniqueItems", "patternProperties"), ("pattern",)]),
         string_limit=st.none() | st.integers(1, 100),
+    )
+
+
+def any_parts() -> st.SearchStrategy[Part]:
+    """Parts of every kind."""
+    return text_parts() | media() | reasoning() | tool_calls() | tool_results()
+
+
+def any_responses() -> st.SearchStrategy[Response]:
+    """Answers of any parts in any order, with notices: more than a provider sends."""
+    fates: st.SearchStrategy[Fate] = st.sampled_from(["kept", "translated", "emulated", "dropped"])
+    return st.builds(
+        lambda response, parts, notices: replace(response, parts=parts, notices=notices),
+        responses(),
+        st.lists(any_parts(), max_size=4).map(tuple),
+        st.lists(st.builds(Notice, field=names(), fate=fates, message=texts()), max_size=2).map(tuple),
     )
 
 

@@ -73,6 +73,11 @@ def test_the_trace_is_a_timeline_on_standard_error(shell: Make) -> None:
     assert "answered" in lines[2]
 
 
+def test_the_trace_begins_with_what_was_not_tried(shell: Make) -> None:
+    done = shell(chat_reply("hello"))("ask", "hi", "-m", "openai/a", "--fallback", "anthropic/b", "--trace")
+    assert done.stderr.startswith("skipped anthropic/b: anthropic needs a key. Set ANTHROPIC_API_KEY")
+
+
 def test_the_trace_is_told_where_no_answer_came_too(shell: Make) -> None:
     done = shell(error_reply(401))("ask", "hi", "--trace")
     assert done.exit_code == 4
@@ -145,3 +150,38 @@ def test_a_folder_is_no_schema(shell: Make, tmp_path: Path) -> None:
 
 def test_an_empty_prompt_is_refused(shell: Make) -> None:
     assert shell(chat_reply("x"))("ask", " ").exit_code == 2
+
+
+def test_the_cache_answers_the_same_question_and_refresh_asks_anew(shell: Make) -> None:
+    def asked(text: str, *words: str) -> str:
+        return str(shell(chat_reply(text))("ask", "hi", *words).stdout)
+
+    assert [asked("one", "--cache"), asked("two", "--cache"), asked("three")] == ["one\n", "one\n", "three\n"]
+    assert [asked("four", "--refresh"), asked("five", "--cache")] == ["four\n", "four\n"]
+
+
+def test_a_cassette_is_recorded_and_replayed(shell: Make, tmp_path: Path) -> None:
+    tape = str(tmp_path / "c.jsonl")
+    assert shell(chat_reply("one"))("ask", "hi", "--cassette", tape).stdout == "one\n"
+    ours = shell(chat_reply("two"))
+    assert ours("ask", "hi", "--cassette", tape, "--replay").stdout == "one\n"
+    assert ours.transport.requests == []
+    done = ours("ask", "ho", "--cassette", tape, "--replay")
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert "messages[0].content" in done.stderr
+    assert ours("ask", "ho", "--cassette", tape, "--record").stdout == "two\n"
+    done = ours("ask", "hi", "--cassette", tape, "--replay")
+    assert done.exit_code == 2
+
+
+def test_recordings_that_a_replay_did_not_use_are_told(shell: Make, tmp_path: Path) -> None:
+    tape = str(tmp_path / "c.jsonl")
+    ours = shell(chat_reply("one"))
+    ours("ask", "hi", "--cassette", tape)
+    ours("ask", "ho", "--cassette", tape)
+    assert "1 of its recordings were not used" in ours("ask", "ho", "--cassette", tape, "--replay").stderr
+
+
+@pytest.mark.parametrize("words", [["--record"], ["--replay"], ["--record", "--replay", "--cassette", "x"]], ids=str)
+def test_the_options_of_a_cassette_must_go_together(shell: Make, words: list[str]) -> None:
+    assert shell(chat_reply("x"))("ask", "hi", *words).exit_code == 2

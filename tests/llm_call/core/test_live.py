@@ -34,7 +34,7 @@ async def arriving(events: list[Event], error: Exception | None = None) -> Async
         raise error
 
 
-def finish(response: Response) -> Result[str]:
+async def finish(response: Response) -> Result[str]:
     return Result(ok=True, value=response.text, response=response, trace=Trace(model="m"))
 
 

@@ -150,8 +150,48 @@ def test_a_key_with_impossible_characters_is_refused_and_not_shown(key: str) -> 
 
 def test_an_unknown_provider_is_told_with_near_names() -> None:
     with pytest.raises(UnknownProviderError) as caught:
-        Router().resolve("opnai/gpt-4o")
+        Router().resolve("opnai")
+    assert caught.value.did_you_mean[0] == "openai/..."
     assert "openai" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("model", "hints"),
+    [
+        ("opnai/gpt-4o", ("openai/...", 'pip install "llm-call[litellm]"')),
+        ("zzzzzz/gpt-4o", ("llm-call models", 'pip install "llm-call[litellm]"', "api_base")),
+        ("litellm/openai/gpt-4o", ('pip install "llm-call[litellm]"',)),
+    ],
+)
+def test_without_litellm_the_long_tail_names_the_command(
+    monkeypatch: pytest.MonkeyPatch, model: str, hints: tuple[str, ...]
+) -> None:
+    monkeypatch.setattr("llm_call.core.router.installed", lambda: False)
+    with pytest.raises(UnknownProviderError) as caught:
+        Router().resolve(model)
+    assert all(hint in caught.value.hint for hint in hints)
+
+
+@pytest.mark.parametrize(
+    ("model", "wire"), [("litellm/openai/gpt-4o", "openai/gpt-4o"), ("someone/some-model", "someone/some-model")]
+)
+def test_litellm_takes_its_own_prefix_and_those_that_no_row_has(
+    monkeypatch: pytest.MonkeyPatch, model: str, wire: str
+) -> None:
+    monkeypatch.setattr("llm_call.core.router.installed", lambda: True)
+    target = Router().resolve(model, api_key="k")
+    assert (target.provider, target.transport, target.model) == ("litellm", "litellm", wire)
+    assert (target.name, target.endpoint.base_url) == (f"litellm/{wire}", "")
+    assert target.endpoint.headers == {"authorization": "Bearer k"}
+
+
+def test_litellm_keeps_the_base_url_only_for_its_own_prefix(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("llm_call.core.router.installed", lambda: True)
+    named = Router().resolve("litellm/openai/m", api_base="http://localhost:9/v1/")
+    assert (named.transport, named.endpoint.base_url) == ("litellm", "http://localhost:9/v1")
+    assert Router().resolve("openai2/m", api_base="http://localhost:9/v1").transport == "http"
+    with pytest.raises(ConfigError):
+        Router().resolve("litellm/openai/m", api_base="localhost:9")
 
 
 def test_an_unknown_local_model_names_the_right_one() -> None:

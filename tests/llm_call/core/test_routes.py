@@ -3,15 +3,18 @@
 import asyncio
 from collections.abc import Mapping
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
 import pytest
 
 from llm_call.core.domain.errors import (
+    BadRequestError,
     ConfigError,
     LLMCallError,
     MissingCredentialError,
     NoEligibleTargetError,
+    RateLimitError,
     UnknownModelError,
     UnsupportedError,
 )
@@ -85,9 +88,9 @@ def test_a_request_of_a_name_is_described_by_its_first_target() -> None:
 @pytest.mark.parametrize(
     ("aliases", "routes", "said"),
     [
-        ({"a": "b", "b": "a"}, {}, "a -> b -> a"),
-        ({"a": "r"}, {"r": ("openai/x", "a")}, "a -> r -> a"),
-        ({"a": "a"}, {}, "a -> a"),
+        ({"a": "b", "b": "a"}, {}, "in a circle: a -> b -> a"),
+        ({"a": "r"}, {"r": ("openai/x", "a")}, "in a circle: a -> r -> a"),
+        ({"a": "a"}, {}, "in a circle: a -> a"),
         ({"fast": "opnai/x"}, {}, "fast -> opnai/x: no provider"),
         ({}, {"smart": ("openai/x", "fsat")}, "smart -> fsat: no provider"),
         ({"fast": "openai//x"}, {}, "fast -> openai//x"),
@@ -102,8 +105,9 @@ def test_a_request_of_a_name_is_described_by_its_first_target() -> None:
     ids=str,
 )
 def test_names_that_cannot_be_are_refused_with_the_way_that_leads_there(
-    aliases: dict[str, str], routes: dict[str, tuple[str, ...]], said: str
+    aliases: dict[str, str], routes: dict[str, tuple[str, ...]], said: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("llm_call.core.router.installed", lambda: False)
     with pytest.raises(ConfigError) as caught:
         router(routes, aliases=aliases)
     assert said in caught.value.message
@@ -184,7 +188,8 @@ def test_a_single_name_that_cannot_take_the_request_is_its_codecs_to_refuse() ->
     assert chosen(router().choose("limited/a", TOOLS)) == ["limited/a"]
 
 
-def test_an_unknown_model_in_a_list_is_an_error_and_not_left_out() -> None:
+def test_an_unknown_model_in_a_list_is_an_error_and_not_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("llm_call.core.router.installed", lambda: False)
     with pytest.raises(UnknownModelError):
         router().choose("openai/a", PLAIN, fallbacks=("opnai/b",))
 
@@ -327,6 +332,20 @@ def test_sticky_follows_the_key_or_else_the_conversation() -> None:
     assert len({first("hi"), first("hi"), first("hi")}) == 1
     assert len({first(str(number)) for number in range(40)}) > 4
     assert len({first(str(number), key="customer 7") for number in range(40)}) == 1
+
+
+def test_what_is_no_fault_of_a_target_does_not_count_against_it() -> None:
+    ours = router({"fast": Route(targets=("openai/a", "openai/b"), strategy="least_latency")})
+    choice = ours.choose("fast", PLAIN)
+    assert choice.order is not None
+    order = partial(choice.order, lambda: 0.5, 0.0)
+    first, second = order()
+    ours.observe(first, 1.0, None, 0.0)
+    ours.observe(second, 1.5, None, 0.0)
+    ours.observe(first, 1.0, BadRequestError("no", status=400), 0.0)
+    assert order() == (first, second)
+    ours.observe(first, 1.0, RateLimitError("no", status=429), 0.0)
+    assert order() == (second, first)
 
 
 @pytest.mark.parametrize(("key", "named"), [("OPENROUTER_API_KEY", True), ("GROQ_API_KEY", False)])

@@ -24,6 +24,7 @@ LLMCallError                     every error: `hint` says what to do, `retryable
 │ ├ CircuitOpenError, BudgetExceededError, DeadlineExceededError
 │ └ NoEligibleTargetError
 ├ ValidatorError                 a validator could not decide: its fault, not the answer's
+├ ConversationError              what was said could not be kept: `result` is the answer
 ├ OutputError                    the answer is still rejected after the last round: `result`
 └ AllTargetsFailedError          one line an attempt
 """
@@ -217,6 +218,17 @@ class NoEligibleTargetError(PolicyError):
 
 class ValidatorError(LLMCallError):
     """A validator could not decide: its own fault, not the answer's."""
+
+
+class ConversationError(LLMCallError):
+    """The conversation was continued elsewhere meanwhile, or its file cannot be written.
+
+    `result` is the answer that could not be kept; `None` when nothing was asked.
+    """
+
+    def __init__(self, message: str, *, result: Any = None, hint: str = "") -> None:
+        super().__init__(message, hint=hint, trace=result.trace if result else None)
+        self.result = result
 
 
 class OutputError(LLMCallError):

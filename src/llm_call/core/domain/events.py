@@ -1,4 +1,4 @@
-"""A response in motion: five events, and `fold`, which turns them into the response they amount to.
+"""A response in motion: five events; `fold`, which turns them into the response they amount to; `unfold`, its inverse.
 
 The order: one `ResponseStart`; then parts, each `PartStart`, any number of `PartDelta`, `PartEnd`, told apart by
 `index` and free to overlap; last one `ResponseEnd`. A stream that stops early has no `ResponseEnd`.
@@ -11,7 +11,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from llm_call.core.domain.messages import Part, Reasoning, Text, ToolCall
-from llm_call.core.domain.response import FinishReason, Response, Usage
+from llm_call.core.domain.response import FinishReason, Notice, Response, Usage
 
 
 class ResponseStart(Struct, frozen=True, kw_only=True, tag="response_start"):
@@ -44,10 +44,11 @@ class PartEnd(Struct, frozen=True, kw_only=True, tag="part_end"):
 
 
 class ResponseEnd(Struct, frozen=True, kw_only=True, tag="response_end"):
-    """The answer is complete."""
+    """The answer is complete. `notices` say what was lost on its way."""
 
     finish_reason: FinishReason
     usage: Usage = Usage()
+    notices: tuple[Notice, ...] = ()
     provider_data: Mapping[str, Any] = {}
 
 
@@ -64,6 +65,19 @@ def fold(events: Iterable[Event]) -> Response:
     for event in events:
         folding.add(event)
     return folding.response()
+
+
+def unfold(response: Response) -> tuple[Event, ...]:
+    """The shortest stream that `fold` turns back into `response`: a part has one delta, or none when it is empty."""
+    start = ResponseStart(model=response.model, id=response.id)
+    parts = [event for index, part in enumerate(response.parts) for event in _unfolded(index, part)]
+    end = ResponseEnd(
+        finish_reason=response.finish_reason,
+        usage=response.usage,
+        notices=response.notices,
+        provider_data=response.provider_data,
+    )
+    return (start, *parts, end)
 
 
 class Folding:
@@ -104,6 +118,7 @@ class Folding:
             parts=tuple(self._parts[index] for index in sorted(self._parts)),
             finish_reason=self._end.finish_reason,
             usage=self._end.usage,
+            notices=self._end.notices,
             provider_data=self._end.provider_data,
         )
 
@@ -113,9 +128,25 @@ def _complete(part: Part, added: str, end: PartEnd) -> Part:
         case Text():
             part = replace(part, text=part.text + added)
         case Reasoning():
-            part = replace(part, text=part.text + added, signature=end.signature or part.signature)
+            part = replace(
+                part, text=part.text + added, signature=part.signature if end.signature is None else end.signature
+            )
         case ToolCall():
             part = replace(part, arguments=part.arguments + added)
     if end.provider_data:
         part = replace(part, provider_data={**part.provider_data, **end.provider_data})
     return part
+
+
+def _unfolded(index: int, part: Part) -> tuple[Event, ...]:
+    signature = None
+    text = ""
+    match part:
+        case Text():
+            part, text = replace(part, text=""), part.text
+        case Reasoning():
+            part, text, signature = replace(part, text="", signature=None), part.text, part.signature
+        case ToolCall():
+            part, text = replace(part, arguments=""), part.arguments
+    deltas = (PartDelta(index=index, text=text),) if text else ()
+    return (PartStart(index=index, part=part), *deltas, PartEnd(index=index, signature=signature))

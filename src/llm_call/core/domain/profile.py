@@ -1,11 +1,12 @@
 """Facts about a model, as data: what it takes, how it is best asked, what it costs."""
 
 from decimal import Decimal
-from typing import Literal
+from typing import Annotated, Literal
 
 from msgspec import Struct
 
 from llm_call.core.domain.response import Usage
+from llm_call.core.domain.setting import setting
 
 OutputMode = Literal["native", "json", "prompted"]
 OutputLimitField = Literal["max_tokens", "max_completion_tokens"]
@@ -16,20 +17,27 @@ _PER_MILLION = Decimal(1_000_000)
 
 
 class Prices(Struct, frozen=True, kw_only=True):
-    """US dollars for a million tokens."""
+    """US dollars for a million tokens. What a cache has a part in costs like other input where no price is given."""
 
-    input: Decimal
-    output: Decimal
-    cached_input: Decimal | None = None
+    input: Annotated[Decimal, setting("US dollars for a million tokens of input.", access="free")]
+    output: Annotated[Decimal, setting("For as many of output.", access="free")]
+    cached_input: Annotated[
+        Decimal | None, setting("For as many of input that come from a cache; as input.", access="free")
+    ] = None
+    cache_write: Annotated[
+        Decimal | None, setting("For as many of input that go into a cache; as input.", access="free")
+    ] = None
 
     def cost(self, usage: Usage) -> Decimal | None:
         """What `usage` costs in US dollars; `None` when a count is unknown."""
         if usage.input_tokens is None or usage.output_tokens is None:
             return None
-        cached = usage.cached_input_tokens or 0
-        cached_price = self.input if self.cached_input is None else self.cached_input
-        plain = usage.input_tokens - cached
-        return (plain * self.input + cached * cached_price + usage.output_tokens * self.output) / _PER_MILLION
+        read, written = usage.cached_input_tokens or 0, usage.cache_write_tokens or 0
+        read_price = self.input if self.cached_input is None else self.cached_input
+        write_price = self.input if self.cache_write is None else self.cache_write
+        plain = usage.input_tokens - read - written
+        total = plain * self.input + read * read_price + written * write_price + usage.output_tokens * self.output
+        return total / _PER_MILLION
 
 
 class Profile(Struct, frozen=True, kw_only=True):

@@ -21,13 +21,14 @@ class FinishReason(Struct, frozen=True, kw_only=True):
 class Usage(Struct, frozen=True, kw_only=True):
     """Tokens as the provider counted them; `None` is unknown, never guessed.
 
-    `input_tokens` includes the cached ones and `output_tokens` the reasoning ones, as OpenTelemetry's
-    GenAI conventions say.
+    `input_tokens` includes those read from a cache and those written to one, `output_tokens` the reasoning ones, as
+    OpenTelemetry's GenAI conventions say.
     """
 
     input_tokens: int | None = None
     output_tokens: int | None = None
     cached_input_tokens: int | None = None
+    cache_write_tokens: int | None = None
     reasoning_tokens: int | None = None
 
     def __add__(self, other: "Usage") -> "Usage":

@@ -49,9 +49,9 @@ class AwsSigner:
         signed = AWSRequest(
             method="POST",
             url=endpoint.base_url + request.path,
-            data=request.body,
             headers={
                 "content-type": request.headers.get("content-type", "application/json"),
+                # What stands for the body in the signature.
                 "x-amz-content-sha256": sha256(request.body).hexdigest(),
             },
         )

@@ -17,7 +17,7 @@ from llm_call.core.transport.base import Endpoint
 from llm_call.core.wire.base import Codec, WireRequest
 from llm_call.core.wire.openai_chat_server import OpenAIChatServerCodec
 
-TransportName = Literal["http", "local", "process"]
+TransportName = Literal["http", "local", "process", "litellm"]
 Signing = Literal["google", "aws bedrock", "aws bedrock-mantle"]
 Tested = Literal["real server", "documented form", "retired"]
 

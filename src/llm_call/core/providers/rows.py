@@ -294,8 +294,8 @@ PERPLEXITY = Provider(
     credential_env=("PERPLEXITY_API_KEY", "PERPLEXITYAI_API_KEY", "PPLX_API_KEY"),
     renamed={"sonar": "perplexity/sonar"},
 )
-# Whatever nobody else takes. It has no row of its own yet: calling it is an error that says so.
-LITELLM = Provider(name="litellm", patterns=("*",))
+# Whatever nobody else takes, through the optional litellm library.
+LITELLM = Provider(name="litellm", patterns=("litellm/*", "*"), transport="litellm")
 
 CLOUDS = (AZURE, VERTEX, BEDROCK_CLAUDE, BEDROCK)
 PROVIDERS: tuple[Provider, ...] = (

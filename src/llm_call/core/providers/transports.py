@@ -19,6 +19,7 @@ def transport_factories(
         "http": partial(_http, http or HttpSettings()),
         "local": partial(LocalTransport, local, user_cache=cache),
         "process": _process,
+        "litellm": _litellm,
     }
 
 
@@ -30,3 +31,9 @@ def _http(settings: HttpSettings) -> Transport:
 
 def _process() -> Transport:
     raise UnsupportedError("command-line models are not supported in this version", hint="Choose another model.")
+
+
+def _litellm() -> Transport:
+    from llm_call.core.providers.litellm import LitellmTransport  # noqa: PLC0415  (start-up: few calls go there)
+
+    return LitellmTransport()

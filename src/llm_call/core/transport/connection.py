@@ -53,6 +53,7 @@ class Connection(asyncio.Protocol):
         self.address = address
         self.proxy = proxy
         self.response = Response()
+        self.rested = False
         self._idle_since = 0.0
         self._ended: Exception | None = None
         self._paused = False
@@ -87,6 +88,7 @@ class Connection(asyncio.Protocol):
 
     def rest(self) -> None:
         """Nothing is asked of it from now on."""
+        self.rested = True
         self.response = Response()
         self._resume()
         self._idle_since = self._loop.time()

@@ -1,6 +1,7 @@
 """The HTTP transport: one POST, one reply, on asyncio itself (why: docs/decisions/0003-http-client.md).
 
-A connection belongs to the event loop that opened it, and serves later requests to the same place. Leaving a reply
+A connection belongs to the event loop that opened it, and serves later requests to the same place; where the peer had
+closed it meanwhile, the request goes out on another one. Leaving a reply
 before its end, or being cancelled at whatever point, breaks the connection off: the peer sees it at once. No message
 shows a header, a path or a query: any of them may hold a credential.
 """
@@ -28,6 +29,9 @@ _DEFAULT_HEADERS = {
     "accept-encoding": "identity",  # answers are small; unpacking costs more than it saves, and can be a bomb
     "content-type": "application/json",
 }
+
+
+_CLOSED_BY_PEER = (EOFError, ConnectionResetError, BrokenPipeError)
 
 
 class HttpTransport:
@@ -199,18 +203,31 @@ class _Exchange:
 
     async def __aenter__(self) -> Reply:
         self._pool = await self._transport.pool()
-        self._connection = await self._connect()
+        while not await self._answered():
+            pass
+        self.status, self.headers = self._response.status, self._response.headers
+        return self
+
+    async def _answered(self) -> bool:
+        """Whether a reply has begun. Not, where a connection that had rested was closed instead: try another one.
+
+        Servers close what is idle, and such a close can cross with the request. Each of these connections is gone with
+        its try, so that the last one is new.
+        """
+        self._connection = connection = await self._connect()
+        rested = connection.rested
         try:
-            self._connection.transport.write(self._head() + self._request.body)
-            self._response = await self._connection.head(self._timeouts)
+            connection.transport.write(self._head() + self._request.body)
+            self._response = await connection.head(self._timeouts)
             _refuse_packed(self._response)
         except BaseException as error:
-            self._pool.release(self._connection, reusable=False)
+            self._pool.release(connection, reusable=False)
+            if rested and isinstance(error, _CLOSED_BY_PEER) and not connection.response.pending:
+                return False
             if isinstance(error, (OSError, EOFError)):
                 raise self._failure(error) from error
             raise
-        self.status, self.headers = self._response.status, self._response.headers
-        return self
+        return True
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

@@ -55,10 +55,12 @@ BLOCK_FIELDS: Mapping[str, frozenset[str]] = {
     "redacted_thinking": frozenset({"type"}),
     "tool_use": frozenset({"type", "id", "name", "input"}),
 }
-CACHE_WRITE = "cache_creation_input_tokens"  # part of the input that `Usage` has no field for
+CACHE_WRITE = "cache_creation_input_tokens"
 
 _TOP_FIELDS = frozenset({"id", "type", "role", "model", "content", "stop_reason", "usage"})
-_USAGE_FIELDS = frozenset({"input_tokens", "output_tokens", "cache_read_input_tokens", "output_tokens_details"})
+_USAGE_FIELDS = frozenset(
+    {"input_tokens", "output_tokens", "cache_read_input_tokens", CACHE_WRITE, "output_tokens_details"}
+)
 _PLACEHOLDERS = ("input_tokens", "output_tokens")  # a 0 of theirs at the start of a stream says nothing yet
 # The delta that brings more of a block, and the field in which it stands.
 _DELTAS: Mapping[str, tuple[str, str]] = {
@@ -348,6 +350,7 @@ def _usage(wire: Mapping[str, Any]) -> tuple[Usage, dict[str, Any]]:
         input_tokens=sum(inputs) if inputs else None,
         output_tokens=count(wire.get("output_tokens")),
         cached_input_tokens=read,
+        cache_write_tokens=written,
         reasoning_tokens=count(details.get("thinking_tokens")),
     )
     rest = unknown(wire, _USAGE_FIELDS)

@@ -526,11 +526,13 @@ def _stop(reason: FinishReason) -> str:
 
 def _usage(usage: Usage, kept: Mapping[str, Any]) -> dict[str, Any]:
     wire = dict(_mapping(kept.get("usage")))
-    cached, written = usage.cached_input_tokens, wire.get(CACHE_WRITE)
+    cached, written = usage.cached_input_tokens, usage.cache_write_tokens
     if usage.input_tokens is not None:
-        wire["input_tokens"] = max(usage.input_tokens - (cached or 0) - (written if type(written) is int else 0), 0)
+        wire["input_tokens"] = max(usage.input_tokens - (cached or 0) - (written or 0), 0)
     if cached is not None:
         wire["cache_read_input_tokens"] = cached
+    if written is not None:
+        wire[CACHE_WRITE] = written
     if usage.output_tokens is not None:
         wire["output_tokens"] = usage.output_tokens
     if usage.reasoning_tokens is not None:

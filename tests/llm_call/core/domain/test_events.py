@@ -1,8 +1,10 @@
 import pytest
+from hypothesis import given
 
-from llm_call.core.domain.events import Event, PartDelta, PartEnd, PartStart, ResponseEnd, ResponseStart, fold
+from llm_call.core.domain.events import Event, PartDelta, PartEnd, PartStart, ResponseEnd, ResponseStart, fold, unfold
 from llm_call.core.domain.messages import Reasoning, Text, ToolCall
 from llm_call.core.domain.response import FinishReason, Response, Usage
+from llm_call.testing import strategies
 
 START = ResponseStart(model="m", id="r1")
 END = ResponseEnd(finish_reason=FinishReason(unified="stop", raw="stop"), usage=Usage(output_tokens=3))
@@ -51,3 +53,17 @@ def test_a_signature_comes_with_the_end_of_its_part() -> None:
 def test_what_is_incomplete_does_not_fold(events: list[object]) -> None:
     with pytest.raises(ValueError, match="complete"):
         fold(events)  # type: ignore[arg-type]  # events, all of them
+
+
+@given(strategies.any_responses())
+def test_what_is_unfolded_folds_to_the_same(response: Response) -> None:
+    assert fold(unfold(response)) == response
+
+
+@given(strategies.any_responses())
+def test_every_part_that_is_unfolded_starts_and_ends_once(response: Response) -> None:
+    events = unfold(response)
+    assert isinstance(events[0], ResponseStart)
+    assert isinstance(events[-1], ResponseEnd)
+    for kind in (PartStart, PartEnd):
+        assert [each.index for each in events if isinstance(each, kind)] == [*range(len(response.parts))]

@@ -47,6 +47,7 @@ def test_only_a_strict_call_needs_a_schema_mode() -> None:
         (Needs(own_schema_mode=True), Profile(output_mode="prompted"), "no schema mode"),
         (Needs(output_tokens=9), Profile(output_tokens=8), "writes 8 tokens at most, 9"),
         (Needs(texts=("a b c", "d")), Profile(context_tokens=2), "reads 2 tokens at most"),
+        (Needs(texts=("a", "b", "c")), Profile(context_tokens=2), "the request has 3 words"),
     ],
 )
 def test_a_known_lack_is_told(needs: Needs, profile: Profile, said: str) -> None:

@@ -24,6 +24,9 @@ def test_variables_fill_the_gaps() -> None:
     assert url_of("bedrock/openai.gpt-oss-20b", AWS_REGION="eu-west-1") == (
         "https://bedrock-runtime.eu-west-1.amazonaws.com/openai/v1"
     )
+    assert url_of("bedrock/anthropic.claude-haiku-5-5", AWS_REGION="eu-west-1") == (
+        "https://bedrock-mantle.eu-west-1.api.aws/anthropic/v1"
+    )
     assert url_of("vertex/gemini-x", GOOGLE_CLOUD_PROJECT="mine", GOOGLE_CLOUD_LOCATION="us-central1") == (
         "https://us-central1-aiplatform.googleapis.com/v1/projects/mine/locations/us-central1/publishers/google"
     )

@@ -15,7 +15,7 @@ from llm_call.core.providers.auth import credential_headers
 from llm_call.core.providers.places import gaps
 from llm_call.core.providers.registry import DIALECTS, Provider
 from llm_call.core.providers.rows import PROVIDERS
-from llm_call.core.router import PROVIDER_PATTERNS, Router
+from llm_call.core.router import ALSO_SERVED, PROVIDER_PATTERNS, Router
 from llm_call.testing.scripted import ScriptedReply, ScriptedTransport, chat_reply
 
 PART = {"type": "output_text", "text": "hello", "annotations": []}
@@ -100,6 +100,7 @@ def test_a_missing_place_is_named(row: Provider) -> None:
 def test_what_its_vendor_retired_is_refused(row: Provider) -> None:
     with pytest.raises(UnsupportedError, match="retired"):
         Router(credentials=KEYS).resolve(a_model_of(row))
+    assert not any(row.name in others for others in ALSO_SERVED.values())
 
 
 @pytest.mark.parametrize(

@@ -405,6 +405,37 @@ def test_a_connection_that_the_peer_closed_while_the_loop_stood_still_is_not_use
         assert server.connections == 2
 
 
+@pytest.mark.parametrize("stale", [empty(), reset()], ids=["closed", "reset"])
+def test_a_request_that_crosses_with_the_close_of_idle_connections_is_sent_on_a_new_one(stale: Behaviour) -> None:
+    async def work(transport: HttpTransport) -> None:
+        await asyncio.gather(post(transport, server.url), post(transport, server.url))
+        assert await post(transport, server.url) == (200, b"new")
+
+    with FaultServer([respond(), respond(), stale, stale, respond(b"new")]) as server:
+        run(work)
+        assert (server.connections, len(server.requests)) == (3, 5)
+
+
+@pytest.mark.parametrize(
+    "broken", [Behaviour(pieces=(b"HTTP/1.1 200",), then="close"), half_body(b"a")], ids=["in the head", "in the body"]
+)
+def test_a_request_whose_answer_has_begun_is_not_sent_again(broken: Behaviour) -> None:
+    async def work(transport: HttpTransport) -> None:
+        await post(transport, server.url)
+        with pytest.raises(ConnectionFailedError):
+            await post(transport, server.url)
+
+    with FaultServer([respond(), broken, respond()]) as server:
+        run(work)
+        assert len(server.requests) == 2
+
+
+def test_a_new_connection_that_is_closed_without_an_answer_is_a_failure_at_once() -> None:
+    with FaultServer([empty(), respond()]) as server:
+        assert isinstance(failing(server.url), ConnectionFailedError)
+        assert len(server.requests) == 1
+
+
 def test_at_most_so_many_connections_are_open_at_once() -> None:
     async def work(transport: HttpTransport) -> None:
         await asyncio.gather(*(post(transport, server.url) for _ in range(10)))

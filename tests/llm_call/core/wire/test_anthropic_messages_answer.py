@@ -105,10 +105,11 @@ ANSWERS: Mapping[str, tuple[bytes, tuple[bytes, ...], Response]] = {
                 Text(text="4"),
             ),
             finish_reason=STOP,
-            usage=Usage(input_tokens=123, output_tokens=12, cached_input_tokens=100, reasoning_tokens=9),
+            usage=Usage(
+                input_tokens=123, output_tokens=12, cached_input_tokens=100, cache_write_tokens=20, reasoning_tokens=9
+            ),
             provider_data={
                 "usage": {
-                    "cache_creation_input_tokens": 20,
                     "cache_creation": {"ephemeral_5m_input_tokens": 20, "ephemeral_1h_input_tokens": 0},
                     "service_tier": "standard",
                 }

@@ -54,8 +54,6 @@ def answers(draw: st.DrawFn) -> Response:
     """Answers as this dialect brings them."""
     word = draw(st.sampled_from([*FINISH, "newer_reason"]))
     cached, written = draw(st.none() | COUNTS), draw(st.none() | COUNTS)
-    counts: dict[str, Any] = {} if written is None else {"cache_creation_input_tokens": written}
-    rest = {"usage": counts} if counts else {}
     known = cached is not None or written is not None or draw(st.booleans())
     return Response(
         model=draw(strategies.names()),
@@ -65,10 +63,11 @@ def answers(draw: st.DrawFn) -> Response:
         usage=Usage(
             input_tokens=draw(COUNTS) + (cached or 0) + (written or 0) if known else None,
             cached_input_tokens=cached,
+            cache_write_tokens=written,
             output_tokens=draw(st.none() | COUNTS),
             reasoning_tokens=draw(st.none() | COUNTS),
         ),
-        provider_data=draw(strategies.unknown_fields()) | draw(st.sampled_from([{}, {"stop_sequence": "x"}])) | rest,
+        provider_data=draw(strategies.unknown_fields()) | draw(st.sampled_from([{}, {"stop_sequence": "x"}])),
     )
 
 

@@ -225,8 +225,10 @@ def test_an_answer_is_written_as_clients_expect_it() -> None:
             ToolCall(id="c", name="f", arguments='{"x": '),
         ),
         finish_reason=FinishReason(unified="tool_calls", raw="tool_calls"),
-        usage=Usage(input_tokens=123, output_tokens=3, cached_input_tokens=100, reasoning_tokens=2),
-        provider_data={"container": {"id": "c"}, "usage": {"cache_creation_input_tokens": 20}},
+        usage=Usage(
+            input_tokens=123, output_tokens=3, cached_input_tokens=100, cache_write_tokens=20, reasoning_tokens=2
+        ),
+        provider_data={"container": {"id": "c"}},
     )
     assert msgspec.json.decode(SERVER.encode_response(response)) == {
         "id": "msg_1",

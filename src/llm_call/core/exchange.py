@@ -1,0 +1,112 @@
+"""One exchange with a target: the request that goes out, fitted to what it takes, and the answer that comes back."""
+
+from collections.abc import AsyncGenerator
+from fnmatch import fnmatchcase
+
+from msgspec.structs import replace
+
+from llm_call.core.domain.errors import APIError, LLMCallError, UnsupportedError
+from llm_call.core.domain.events import Event, Folding, ResponseEnd
+from llm_call.core.domain.messages import Media
+from llm_call.core.domain.request import Request
+from llm_call.core.domain.response import Response
+from llm_call.core.policy.fitting import fitted
+from llm_call.core.providers.registry import Target
+from llm_call.core.transport.base import Reply
+from llm_call.core.transport.masking import Secrets, secrets_of
+from llm_call.core.validation.asking import with_instruction
+from llm_call.core.wire.base import WireRequest
+
+
+def encode(target: Target, request: Request, *, stream: bool, strict: bool) -> WireRequest:
+    """`request` as it goes to `target`. `strict` refuses it where a part of it would be dropped.
+
+    Raises:
+        UnsupportedError: The target cannot take it.
+    """
+    _refuse_unseen(target, request)
+    request, refused = fitted(request, target.profile)
+    shaped = with_instruction(replace(request, model=target.model), target.profile)
+    wire = target.codec.encode_request(shaped, stream=stream, profile=target.profile)
+    if refused:
+        wire = replace(wire, notices=refused + wire.notices)
+    lost = [notice for notice in wire.notices if notice.fate == "dropped"] if strict else []
+    if lost:
+        raise UnsupportedError(
+            f"{target.name}: {lost[0].field}: {lost[0].message}", hint="Leave it out, or not strict."
+        )
+    return wire
+
+
+def _refuse_unseen(target: Target, request: Request) -> None:
+    if request.tools and target.profile.tools is False:
+        raise UnsupportedError(f"{target.name} takes no tools", hint="Choose a model that does.")
+    seen = target.profile.media
+    if seen is None:
+        return
+    media = [part for message in request.messages for part in message.parts if isinstance(part, Media)]
+    for part in media:
+        if not any(fnmatchcase(part.media_type, pattern) for pattern in seen):
+            raise UnsupportedError(f"{target.name} takes no {part.media_type}", hint="Choose a model that does.")
+
+
+async def whole(target: Target, wire: WireRequest, reply: Reply) -> Response:
+    """The response that `reply` is, also where it comes as a stream.
+
+    Raises:
+        LLMCallError: It is none, or its body does not come to its end.
+    """
+    if not wire.stream:
+        try:
+            if not _is_success(reply):
+                raise await _refusal(target, reply)
+            return noted(target.codec.decode_response(await reply.read()), wire)
+        except LLMCallError as error:
+            error.rewrite(_secrets(target).text)
+            raise
+    folding = Folding()
+    async for event in streamed(target, reply):
+        folding.add(event)
+    return noted(folding.response(), wire)
+
+
+async def streamed(target: Target, reply: Reply) -> AsyncGenerator[Event, None]:
+    """The events of a streamed reply, up to the first that ends it.
+
+    Raises:
+        LLMCallError: It is an error, or its body does not come to its end.
+    """
+    decoder = target.codec.stream_decoder()
+    try:
+        if not _is_success(reply):
+            raise await _refusal(target, reply)
+        async for chunk in reply.chunks():
+            for event in decoder.feed(chunk):
+                yield event
+                if isinstance(event, ResponseEnd):
+                    return
+        for event in decoder.close():
+            yield event
+    except LLMCallError as error:
+        error.rewrite(_secrets(target).text)
+        raise
+
+
+async def _refusal(target: Target, reply: Reply) -> APIError:
+    """The error that `reply` is. Its body is masked before it is cut: half a key is too much."""
+    body = _secrets(target).text((await reply.read()).decode("utf-8", "replace")).encode()
+    return target.codec.decode_error(reply.status, reply.headers, body)
+
+
+def _secrets(target: Target) -> Secrets:
+    """What a peer may have learnt from us, and may say aloud."""
+    return Secrets(secrets_of(target.endpoint.base_url, target.endpoint.headers))
+
+
+def _is_success(reply: Reply) -> bool:
+    return 200 <= reply.status < 300  # noqa: PLR2004  (what HTTP calls a success)
+
+
+def noted(response: Response, wire: WireRequest) -> Response:
+    """`response` with what its request lost on the way out."""
+    return replace(response, notices=wire.notices + response.notices) if wire.notices else response
