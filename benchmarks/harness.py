@@ -17,8 +17,13 @@ from time import process_time
 from typing import NamedTuple
 
 HERE = Path(__file__).parent
-ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+# litellm is spared the fetching of its price list, which would count against it where there is no network.
+ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"} | {
+    "LITELLM_LOCAL_MODEL_COST_MAP": "true"
+}
 AT_A_TIME = 64
+PEERS_PYTHON = HERE.parent / ".venv-bench" / "bin" / "python"
+"""The Python of the peers that do not go together with what the project itself needs; `make bench` makes it."""
 TITLES = ("what", "ours", "unit", "compared with", "theirs", "ratio", "note")
 
 
@@ -39,15 +44,16 @@ Job = Callable[[], Awaitable[object]]
 async def compare(jobs: Mapping[str, Job], *, count: int, rounds: int = 7) -> dict[str, float]:
     """Best CPU seconds of one run of each job, this process's threads included; 64 of them run at a time."""
     for job in jobs.values():
-        await _cpu(job, AT_A_TIME * 2)
+        await cpu(job, AT_A_TIME * 2)
     taken: dict[str, list[float]] = {name: [] for name in jobs}
     for _ in range(rounds):
         for name, job in jobs.items():
-            taken[name].append(await _cpu(job, count))
+            taken[name].append(await cpu(job, count))
     return {name: min(times) for name, times in taken.items()}
 
 
-async def _cpu(job: Job, count: int) -> float:
+async def cpu(job: Job, count: int) -> float:
+    """CPU seconds of one of `count` runs of `job`, 64 of them at a time."""
     left = iter(range(count))
 
     async def worker() -> None:

@@ -1,6 +1,7 @@
 """What every test stands on: no key, no settings and no folder of the person who runs it; profiles for properties."""
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -28,3 +29,6 @@ def _own_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    if "llm_call.core.api" in sys.modules:  # its client and settings are one for the process: here, for the test
+        monkeypatch.setattr("llm_call.core.api._client", None)
+        monkeypatch.setattr("llm_call.core.api._settings", None)

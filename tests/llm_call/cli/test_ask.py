@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from llm_call.core.domain.errors import ConnectionFailedError
+from llm_call.core.providers import catalog
 from llm_call.testing.scripted import Step, chat_reply, error_reply, stream_reply
 
 Make = Callable[..., Any]
@@ -78,6 +79,17 @@ def test_the_trace_begins_with_what_was_not_tried(shell: Make) -> None:
     assert done.stderr.startswith("skipped anthropic/b: anthropic needs a key. Set ANTHROPIC_API_KEY")
 
 
+@pytest.mark.parametrize(("installed", "times"), [(False, 1), (True, 0)])
+def test_the_trace_says_once_that_prices_are_an_extra(
+    shell: Make, monkeypatch: pytest.MonkeyPatch, installed: bool, times: int
+) -> None:
+    monkeypatch.setattr(catalog, "find_spec", lambda name: object() if installed else None)
+    done = shell(chat_reply("{}"), chat_reply("ok"))(
+        "ask", "hi", "-m", "openai/gpt-4o", "-v", "contains:text=ok", "--trace"
+    )
+    assert done.stderr.count('pip install "llm-call[prices]"') == times
+
+
 def test_the_trace_is_told_where_no_answer_came_too(shell: Make) -> None:
     done = shell(error_reply(401))("ask", "hi", "--trace")
     assert done.exit_code == 4
@@ -101,7 +113,7 @@ def test_json_output_is_the_whole_result(shell: Make) -> None:
 @pytest.mark.parametrize(
     ("words", "step", "code", "said"),
     [
-        (["--model", "opnai/x"], chat_reply("x"), 2, "Did you mean openai"),
+        (["--model", "opnai"], chat_reply("x"), 2, "Did you mean openai"),
         (["--model", "max/opus"], chat_reply("x"), 2, "not supported in this version"),
         (["--model", "a\nb"], chat_reply("x"), 2, "is no model name"),
         (["--schema", "/nowhere.json"], chat_reply("x"), 2, "/nowhere.json"),

@@ -183,6 +183,7 @@ def test_at_a_terminal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
             terminal.expect("lines\r\n")
             terminal.send("/undo\n")
             terminal.expect("forgotten: /one\r?\ntwo")
+            terminal.expect("> ")
             terminal.send("\x04")
             terminal.expect("To go on: llm-call chat --continue [0-9a-f]{8}")
             assert terminal.ended() == 0

@@ -123,9 +123,7 @@ class _Stream:
     async def chunks(self) -> AsyncGenerator[bytes, None]:
         """The events; no end where the provider sent none: litellm makes one up for a stream that was cut off."""
         chunk, outer = self._first, sys.exception()
-        while chunk is not None:
-            if is_made_up(chunk, self._answer):
-                return
+        while chunk is not None and not is_made_up(chunk, self._answer):
             yield chunk_event(chunk, self._answer)
             try:
                 async with _within(self._seconds, "between bytes"):
@@ -133,7 +131,6 @@ class _Stream:
             except Exception as error:  # noqa: BLE001  (litellm raises whatever its providers' code raises)
                 yield refusal(error, outer=outer).event()
                 return
-        yield b"data: [DONE]\n\n"
 
 
 @asynccontextmanager

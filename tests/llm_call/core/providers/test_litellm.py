@@ -30,8 +30,9 @@ from llm_call.core.domain.errors import (
     UnsupportedError,
 )
 from llm_call.core.providers import litellm as module
-from llm_call.core.transport.base import Timeouts
+from llm_call.core.transport.base import Endpoint, Timeouts
 from llm_call.core.transport.model_file import find_model
+from llm_call.core.wire.base import WireRequest
 from llm_call.testing.servers import Behaviour, FaultServer, Gate, empty, hang, html, reset, respond, stream
 
 pytestmark = [
@@ -270,6 +271,16 @@ def test_a_refused_connection_is_told() -> None:
         ask("http://127.0.0.1:1/v1")
 
 
+def test_an_error_that_the_caller_is_handling_is_no_cause_of_ours() -> None:
+    httpx = pytest.importorskip("httpx")
+    earlier = httpx.Response(401, request=httpx.Request("GET", "http://127.0.0.1:1"))
+    try:
+        earlier.raise_for_status()
+    except httpx.HTTPStatusError:
+        with pytest.raises(ConnectionFailedError):
+            ask("http://127.0.0.1:1/v1")
+
+
 def test_a_whole_answer_keeps_its_counts() -> None:
     usage = {
         "prompt_tokens": 9,
@@ -356,6 +367,21 @@ def test_a_call_that_is_cancelled_leaves_the_server(behaviour: Behaviour) -> Non
         asyncio.run(inside(server))
 
 
+def test_a_stream_that_is_left_early_is_closed_at_once() -> None:
+    async def inside(server: FaultServer) -> None:
+        transport = module.LitellmTransport()
+        endpoint = Endpoint(base_url=f"{server.url}/v1")
+        request = WireRequest(path="", body=b'{"model": "openai/m", "messages": [], "stream": true}', stream=True)
+        async with transport.open(endpoint, request, Timeouts()) as reply:
+            pieces = reply.chunks()
+            await anext(pieces)
+        assert await asyncio.to_thread(server.saw_client_leave)
+        assert reply.status == 200  # still held: it is not the collector that closes
+
+    with FaultServer([stream(HELLO, then="hang")]) as server:
+        asyncio.run(inside(server))
+
+
 def test_a_key_from_the_environment_goes_to_no_other_host(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "sk-from-the-environment")
     with FaultServer([respond(body())]) as server:
@@ -406,6 +432,19 @@ def test_nothing_is_printed_and_the_environment_stays_as_it_was(capfd: pytest.Ca
         ask(f"{server.url}/v1", retry={"max_attempts": 2, "initial_delay": 0.0})
     assert capfd.readouterr() == ("", "")
     assert dict(os.environ) == before
+
+
+@pytest.mark.parametrize("given", [None, "false"])
+def test_the_import_is_told_to_fetch_nothing_and_leaves_no_trace(
+    monkeypatch: pytest.MonkeyPatch, given: str | None
+) -> None:
+    name = "LITELLM_LOCAL_MODEL_COST_MAP"
+    monkeypatch.delenv(name, raising=False)
+    if given is not None:
+        monkeypatch.setenv(name, given)
+    with module._without_price_fetching():
+        assert os.environ[name] == (given or "true")
+    assert os.environ.get(name) == given
 
 
 def test_a_key_is_in_no_error(capfd: pytest.CaptureFixture[str]) -> None:
