@@ -7,8 +7,6 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
-from llm_call.core import api
-
 _HEALTH = (HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.function_scoped_fixture)
 settings.register_profile(
     "test", max_examples=60, derandomize=True, deadline=None, database=None, suppress_health_check=_HEALTH
@@ -25,7 +23,6 @@ def _own_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for name in os.environ:
         if (name.startswith(_FOREIGN) and name != "LLM_CALL_TEST_PROFILE") or name.upper() in _PROXIES:
             monkeypatch.delenv(name)
-    monkeypatch.setattr(api, "_settings", None)  # those of another test's folders
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
