@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
+from decimal import Decimal
 from inspect import getdoc
 from itertools import groupby
 from operator import itemgetter
@@ -115,6 +116,7 @@ def settings_page() -> str:
 
 _ACCESS = {"free": "yes", "local": "yes, if it leads to this machine", "trusted": "if trusted"}
 _TYPES: dict[Any, str] = {
+    Decimal: "number",
     Profile: "facts",
     RouteTarget: "target",
     str: "text",

@@ -27,13 +27,15 @@ from llm_call.testing.scripted import ScriptedReply, ScriptedTransport, chat_rep
 
 QUICK = {"max_attempts": 2, "initial_delay": 0}
 # Anything that a header can carry, and that stands nowhere by chance.
-KEYS = st.text(st.characters(min_codepoint=0x21, max_codepoint=0x7E), max_size=80).map(lambda text: f"zQ7-x9-{text}k")
+KEYS = st.text(st.characters(min_codepoint=0x21, max_codepoint=0x7E), max_size=80).map(
+    lambda text: f"zQ7-x9-w5-k{text}"
+)
 
 
 def peers(key: str) -> Iterator[ScriptedReply]:
     """Replies that say the key aloud, in every place where a peer may."""
     yield error_reply(401, message=f"Incorrect API key provided: {key}.", code=key, headers={"x-request-id": key})
-    yield error_reply(500, message=f"{'x' * (470 - len(key))} {key}")
+    yield error_reply(500, message=f"{'x' * 460} {key}")  # messages and bodies are cut after 500 characters
     yield error_reply(400, message=key * 20)
     yield ScriptedReply(status=502, pieces=(f"<html>{key}</html>".encode(),))
     yield ScriptedReply(pieces=(f"no JSON: {key}".encode(),))
@@ -100,6 +102,7 @@ def told(error: LLMCallError) -> str:
 
 def absent(key: str, text: str) -> None:
     assert key not in text
+    assert key[:12] not in text  # nor cut short
     assert repr(key)[1:-1] not in text
     assert json.dumps(key)[1:-1] not in text
 

@@ -11,9 +11,8 @@ import typer
 
 from llm_call.cli.cassette import Tape
 from llm_call.cli.output import REJECTED, run, say, tell_result, tell_trace, waiting
-from llm_call.core.api import default_client
+from llm_call.core.api import default_client, default_settings
 from llm_call.core.client import AskOptions, Client
-from llm_call.core.config import load
 from llm_call.core.domain.errors import ConfigError, LLMCallError
 from llm_call.core.domain.result import Result
 from llm_call.core.store.responses import SQLiteCache
@@ -25,8 +24,8 @@ def ask(prompt: str, options: AskOptions, *, tape: Tape, stream: bool, as_json: 
     text = sys.stdin.read() if prompt == "-" else prompt
     if not text.strip():
         raise ConfigError("the prompt is empty", hint="Give a prompt, or - to read standard input.")
-    if options.get("cache_key"):
-        client.cache = SQLiteCache(load().cache / "responses.db")
+    if options.get("cache_key") and default_settings().config.cache.mode == "memory":
+        client.cache = SQLiteCache(default_settings().cache / "responses.db")  # a process of its own remembers nothing
     try:
         with tape.around(client):
             result = run(_streamed(client, text, options) if stream else _whole(client, text, options))

@@ -5,8 +5,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from llm_call.cli.output import say
+from llm_call.core.api import default_settings
 from llm_call.core.client import Client
-from llm_call.core.config import load
 from llm_call.core.domain.errors import ConfigError
 from llm_call.core.transport.cassette import Mode
 from llm_call.testing.cassettes import cassette
@@ -33,7 +33,7 @@ class Tape:
         if self._path is None:
             yield
             return
-        with cassette(self._path, self._mode, client=client, secrets=load().credentials.values()) as tape:
+        with cassette(self._path, self._mode, client=client, secrets=default_settings().credentials.at_hand()) as tape:
             yield
             if self._mode == "require" and (unused := tape.unused()):
                 say(f"{self._path}: {len(unused)} of its recordings were not used")

@@ -13,6 +13,7 @@ from llm_call.core.domain.response import Response
 from llm_call.core.policy.fitting import fitted
 from llm_call.core.providers.registry import Target
 from llm_call.core.transport.base import Reply
+from llm_call.core.transport.masking import Secrets, secrets_of
 from llm_call.core.validation.asking import with_instruction
 from llm_call.core.wire.base import WireRequest
 from llm_call.core.wire.native_schema import fitting_profile
@@ -63,7 +64,7 @@ async def whole(target: Target, wire: WireRequest, reply: Reply) -> Response:
                 raise await _refusal(target, reply)
             return noted(target.codec.decode_response(await reply.read()), wire)
         except LLMCallError as error:
-            error.rewrite(target.endpoint.masked)
+            error.rewrite(_secrets(target).text)
             raise
     folding = Folding()
     async for event in streamed(target, reply):
@@ -72,7 +73,11 @@ async def whole(target: Target, wire: WireRequest, reply: Reply) -> Response:
 
 
 async def streamed(target: Target, reply: Reply) -> AsyncGenerator[Event, None]:
-    """The events of a streamed reply, up to the first that ends it."""
+    """The events of a streamed reply, up to the first that ends it.
+
+    Raises:
+        LLMCallError: It is an error, or its body does not come to its end.
+    """
     decoder = target.codec.stream_decoder()
     try:
         if not _is_success(reply):
@@ -85,14 +90,19 @@ async def streamed(target: Target, reply: Reply) -> AsyncGenerator[Event, None]:
         for event in decoder.close():
             yield event
     except LLMCallError as error:
-        error.rewrite(target.endpoint.masked)
+        error.rewrite(_secrets(target).text)
         raise
 
 
 async def _refusal(target: Target, reply: Reply) -> APIError:
     """The error that `reply` is. Its body is masked before it is cut: half a key is too much."""
-    body = target.endpoint.masked((await reply.read()).decode("utf-8", "replace")).encode()
+    body = _secrets(target).text((await reply.read()).decode("utf-8", "replace")).encode()
     return target.codec.decode_error(reply.status, reply.headers, body)
+
+
+def _secrets(target: Target) -> Secrets:
+    """What a peer may have learnt from us, and may say aloud."""
+    return Secrets(secrets_of(target.endpoint.base_url, target.endpoint.headers))
 
 
 def _is_success(reply: Reply) -> bool:

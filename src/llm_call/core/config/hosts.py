@@ -7,10 +7,11 @@ project that nobody has vouched for must not choose it.
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from llm_call.core.config.layers import Layer
+from llm_call.core.config.layers import Layer, SettingPath
 from llm_call.core.domain.errors import ConfigError, UnknownModelError
 from llm_call.core.policy.routing import Route
 from llm_call.core.providers.places import gaps, known_place
+from llm_call.core.providers.user_rows import ProviderTable
 from llm_call.core.router import Router
 
 _SOMEBODYS_OWN = frozenset({"pod", "resource"})
@@ -29,7 +30,7 @@ def chooses_host(model: Any, router: Router, *, with_key: bool = False) -> bool:
 
 def models_in(layer: Layer) -> dict[str, tuple[str, ...]]:
     """Where `layer` names models -> their names."""
-    found = {each.where: tuple(_models(path[0], each.value)) for path, each in layer.items()}
+    found = {each.where: tuple(_models(path, each.value)) for path, each in layer.items()}
     return {where: models for where, models in found.items() if models}
 
 
@@ -49,8 +50,10 @@ def refuse_chosen_hosts(layer: Layer, router: Router, *, is_trusted: Callable[[]
                 )
 
 
-def _models(name: str, value: Any) -> Iterator[str]:
-    if name in {"default_model", "aliases"}:
+def _models(path: SettingPath, value: Any) -> Iterator[str]:
+    if path[0] in {"default_model", "aliases"}:
         yield value
     if isinstance(value, Route):
         yield from (each.model for each in value.members)
+    if isinstance(value, ProviderTable):
+        yield from (f"{path[1]}/{name}" for name in (value.default_model, *(value.models or ())) if name)

@@ -13,6 +13,7 @@ import msgspec
 from msgspec import NODEFAULT, Meta, Struct
 
 from llm_call.core.domain.errors import ConfigError
+from llm_call.core.domain.profile import Prices
 from llm_call.core.domain.setting import Access, access_of, meaning_of, plain_type, setting
 from llm_call.core.policy.backoff import Backoff
 from llm_call.core.policy.retry import RetryPolicy
@@ -20,6 +21,7 @@ from llm_call.core.policy.routing import Route
 from llm_call.core.providers.registry import DEFAULT_PROXY_URL
 from llm_call.core.providers.user_rows import ProviderTable
 from llm_call.core.transport.base import HttpSettings, Timeouts
+from llm_call.core.transport.cassette import Mode
 from llm_call.core.transport.local import LocalSettings
 
 _DEFAULT = Backoff()
@@ -45,6 +47,37 @@ class RetrySettings(Struct, frozen=True, kw_only=True):
         return RetryPolicy(max_attempts=self.max_attempts, backoff=backoff)
 
 
+class CacheSettings(Struct, frozen=True, kw_only=True):
+    """Where the answers of calls that have a `cache_key` are kept."""
+
+    mode: Annotated[
+        Literal["off", "memory", "sqlite"], setting("In this process, in a file, or not at all.", access="free")
+    ] = "memory"
+    ttl: Annotated[
+        Annotated[float, Meta(gt=0)] | None,
+        setting("Seconds that an answer is kept: an hour in memory, a week in a file.", access="free"),
+    ] = None
+    path: Annotated[str | None, setting("The file; responses.db in the user's cache.", access="trusted", path=True)] = (
+        None
+    )
+
+
+class CassetteSettings(Struct, frozen=True, kw_only=True):
+    """A file that every exchange with a peer goes through."""
+
+    path: Annotated[str | None, setting("The file; without it there is none.", access="trusted", path=True)] = None
+    mode: Annotated[
+        Mode, setting("Record all, replay what is there, record what is not, or require a recording.", access="free")
+    ] = "auto"
+
+
+class TelemetrySettings(Struct, frozen=True, kw_only=True):
+    """OpenTelemetry, with the providers that the process has set."""
+
+    enabled: Annotated[bool, setting('Spans and measurements; needs "llm-call[otel]".', access="free")] = False
+    capture_content: Annotated[bool, setting("Record what was asked and answered too.", access="trusted")] = False
+
+
 class Config(Struct, frozen=True, kw_only=True):
     """Every setting."""
 
@@ -56,8 +89,12 @@ class Config(Struct, frozen=True, kw_only=True):
     retry: RetrySettings = RetrySettings()
     http: HttpSettings = HttpSettings()
     local: LocalSettings = LocalSettings()
+    cache: CacheSettings = CacheSettings()
+    cassette: CassetteSettings = CassetteSettings()
+    telemetry: TelemetrySettings = TelemetrySettings()
     aliases: Annotated[Mapping[str, str], setting("What a name of your own stands for.", access="free")] = {}
     routes: Mapping[str, Route] = {}
+    prices: Mapping[str, Prices] = {}
     providers: Mapping[str, ProviderTable] = {}
 
     def __post_init__(self) -> None:

@@ -1,11 +1,12 @@
 """Facts about a model, as data: what it takes, how it is best asked, what it costs."""
 
 from decimal import Decimal
-from typing import Literal
+from typing import Annotated, Literal
 
 from msgspec import Struct
 
 from llm_call.core.domain.response import Usage
+from llm_call.core.domain.setting import setting
 
 OutputMode = Literal["native", "json", "prompted"]
 SchemaRule = Literal["any", "closed", "strict"]
@@ -19,10 +20,14 @@ _PER_MILLION = Decimal(1_000_000)
 class Prices(Struct, frozen=True, kw_only=True):
     """US dollars for a million tokens. What a cache has a part in costs like other input where no price is given."""
 
-    input: Decimal
-    output: Decimal
-    cached_input: Decimal | None = None
-    cache_write: Decimal | None = None
+    input: Annotated[Decimal, setting("US dollars for a million tokens of input.", access="free")]
+    output: Annotated[Decimal, setting("For as many of output.", access="free")]
+    cached_input: Annotated[
+        Decimal | None, setting("For as many of input that come from a cache; as input.", access="free")
+    ] = None
+    cache_write: Annotated[
+        Decimal | None, setting("For as many of input that go into a cache; as input.", access="free")
+    ] = None
 
     def cost(self, usage: Usage) -> Decimal | None:
         """What `usage` costs in US dollars; `None` when a count is unknown."""

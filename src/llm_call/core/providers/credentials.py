@@ -126,6 +126,11 @@ class Credentials(Mapping[str, str]):
     def __len__(self) -> int:
         return sum(1 for _ in self)
 
+    def at_hand(self) -> tuple[str, ...]:
+        """The keys that need no file and no keyring to be opened: what must not be written may be among them."""
+        here = {name: each for name, each in self._references.items() if each.kind in {"env", "plain"}}
+        return tuple(each.resolve(self._variables) for name, each in here.items() if name in self)
+
     def __repr__(self) -> str:
         return f"Credentials({', '.join(self)})"
 

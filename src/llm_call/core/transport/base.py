@@ -6,7 +6,6 @@ from contextlib import AbstractAsyncContextManager
 from time import monotonic
 from typing import Annotated, Literal, Protocol
 
-import msgspec
 from msgspec import Meta, Struct
 
 from llm_call.core.domain.setting import setting
@@ -47,9 +46,6 @@ class HttpSettings(Struct, frozen=True, kw_only=True):
     )
 
 
-_SHORTEST_SECRET = 8  # characters: something shorter is no key, and masking it would mask ordinary words
-
-
 class Endpoint(Struct, frozen=True, kw_only=True):
     """Where a request goes. `headers` carry the credential: they are never logged, traced or shown."""
 
@@ -58,16 +54,6 @@ class Endpoint(Struct, frozen=True, kw_only=True):
 
     def __repr__(self) -> str:
         return f"Endpoint(base_url={self.base_url!r}, headers=<hidden>)"
-
-    def masked(self, text: str) -> str:
-        """`text` of the peer's without the credential, should the peer have echoed it, in JSON or out of it."""
-        for value in self.headers.values():
-            secret = value.rpartition(" ")[2]
-            if len(secret) >= _SHORTEST_SECRET:
-                quoted = msgspec.json.encode(secret)[1:-1].decode()
-                for form in (secret, quoted, quoted.replace("/", r"\/")):
-                    text = text.replace(form, "[masked]")
-        return text
 
 
 class Reply(Protocol):

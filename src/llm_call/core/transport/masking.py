@@ -36,7 +36,8 @@ class Secrets:
         if not new:
             return
         self._known |= new
-        forms = {form for value in self._known for form in (value, msgspec.json.encode(value)[1:-1].decode())}
+        quoted = {msgspec.json.encode(value)[1:-1].decode() for value in self._known}
+        forms = {*self._known, *quoted, *(each.replace("/", r"\/") for each in quoted)}  # as some write JSON
         known = [re.escape(form.encode()) for form in sorted(forms, key=len, reverse=True)]
         self._pattern = re.compile(b"|".join([*known, _KEY_SHAPES]))
 

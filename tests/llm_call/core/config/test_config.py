@@ -1,9 +1,11 @@
 """Layers of settings, the client made of them, and what is shown of them."""
 
+import asyncio
 import re
 import subprocess
 import sys
 from collections.abc import Callable
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,9 @@ import pytest
 from llm_call.core.config import Settings, build_client, load, project_file, shown, trust_store
 from llm_call.core.config.schema import documented
 from llm_call.core.domain.errors import ConfigError, UnsupportedError
+from llm_call.core.domain.response import Response
+from llm_call.core.providers import transports
+from llm_call.testing.scripted import ScriptedTransport, chat_reply, error_reply
 
 Loaded = Callable[..., Settings]
 
@@ -223,3 +228,52 @@ def test_the_examples_of_the_guide_are_settings(loaded: Loaded) -> None:
     assert len(examples) == 2
     for example in examples:
         assert loaded(user=example).rows
+
+
+def test_answers_are_kept_where_the_settings_say(loaded: Loaded, home: Path) -> None:
+    async def kept(settings: Settings) -> object:
+        cache = build_client(settings).cache
+        await cache.put("key", Response(model="m", parts=()))
+        return await cache.get("key")
+
+    for mode, there in (("off", False), ("memory", True), ("sqlite", True)):
+        found = asyncio.run(kept(loaded(user=f"cache.mode = '{mode}'")))
+        assert (found is not None) == there
+    assert (home / "cache" / "llm_call" / "responses.db").is_file()
+    asyncio.run(kept(loaded(user="cache = {mode = 'sqlite', path = 'answers.db', ttl = 9}")))
+    assert (home / "config" / "llm_call" / "answers.db").is_file()
+
+
+def test_a_cassette_records_every_exchange_and_replays_it(
+    loaded: Loaded, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(transports, "_http", lambda _: ScriptedTransport(chat_reply("once"), error_reply(500)))
+    text = "[cassette]\npath = 'tape.jsonl'\nmode = '{}'"
+    for mode in ("auto", "require"):
+        ours = build_client(loaded(user=text.format(mode), OPENAI_API_KEY="sk-of-the-user"))
+        assert ours.ask_sync("hi", model="gpt-4o").text == "once"
+    tape = (home / "config" / "llm_call" / "tape.jsonl").read_text(encoding="utf-8")
+    assert "once" in tape
+    assert "sk-of-the-user" not in tape
+
+
+def test_prices_of_ones_own_make_the_cost(loaded: Loaded, monkeypatch: pytest.MonkeyPatch) -> None:
+    reply = chat_reply("hi", prompt_tokens=1_000_000, completion_tokens=2_000_000)
+    monkeypatch.setattr(transports, "_http", lambda _: ScriptedTransport(reply))
+    text = "[prices.'openai/*']\ninput = 1.5\noutput = 2"
+    result = build_client(loaded(user=text, OPENAI_API_KEY="k")).ask_sync("hi", model="openai/of-mine")
+    assert result.cost == Decimal("5.5")
+
+
+def test_telemetry_is_switched_on_by_a_setting(loaded: Loaded) -> None:
+    pytest.importorskip("opentelemetry", reason="the extra is not installed")
+    assert build_client(loaded())._engine._call_hooks == ()
+    assert len(build_client(loaded(user="telemetry.enabled = true"))._engine._call_hooks) == 1
+
+
+def test_telemetry_without_its_library_says_how_to_install_it(loaded: Loaded, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "llm_call.core.telemetry", raising=False)
+    monkeypatch.setitem(sys.modules, "opentelemetry", None)
+    with pytest.raises(ConfigError) as caught:
+        build_client(loaded(LLM_CALL_TELEMETRY_ENABLED="true"))
+    assert 'pip install "llm-call[otel]"' in caught.value.hint

@@ -17,6 +17,9 @@ VALUES = {
     "http.ca_file": "'ca.pem'",
     "http.proxy": "'off'",
     "local.model_path": "'m.gguf'",
+    "cache.path": "'answers.db'",
+    "cassette.path": "'tape.jsonl'",
+    "telemetry.capture_content": "true",
     "claude_proxy_url": "'https://h'",
     "providers.NAME.base_url": "'https://h'",
     "providers.NAME.api_key": "'env:KEY'",
@@ -163,6 +166,8 @@ def test_these_do_not(url: str) -> None:
         "default_model = 'runpod/their-pod/m'",
         "[aliases]\nfast = 'azure/theirs/m'",
         "[routes.smart]\ntargets = ['openai/x', 'runpod/their-pod/m']",
+        "[providers.runpod]\ndefault_model = 'their-pod/m'",
+        "[providers.azure]\nmodels = ['theirs/m']",
     ],
 )
 def test_a_model_whose_name_chooses_who_gets_a_key_needs_trust(loaded: Loaded, shared: str) -> None:
