@@ -42,6 +42,8 @@ REQUEST_KEYS = (
     "tools",
     "tool_choice",
     "parallel_tool_calls",
+    "functions",
+    "function_call",
 )
 
 # Known from users' files, and not honoured yet: a case that asks for them says so instead of passing without them.
@@ -52,8 +54,6 @@ NOT_YET = (
     "debug_tool_mcp_config",
     "debug_tool_name",
     "force_refresh",
-    "function_call",
-    "functions",
     "image_directory",
     "max_attempts_before_human",
     "max_attempts_before_tool_use",

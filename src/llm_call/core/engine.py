@@ -50,6 +50,7 @@ from llm_call.core.validation.base import Answer, Context, Validator
 from llm_call.core.validation.judging import Judgement, judge
 from llm_call.core.validation.reask import fingerprint, reask
 from llm_call.core.wire.base import WireRequest
+from llm_call.core.wire.native_schema import fitting_profile
 
 S = TypeVar("S")
 T = TypeVar("T")
@@ -289,8 +290,9 @@ async def _limited(plan: Plan, seconds: float) -> AsyncIterator[None]:
 
 def _encode(plan: Plan, target: Target, request: Request, *, stream: bool) -> WireRequest:
     _refuse_unseen(target, request)
-    shaped = with_instruction(replace(request, model=target.model), target.profile)
-    wire = target.codec.encode_request(shaped, stream=stream, profile=target.profile)
+    profile = fitting_profile(target.profile, request.output)
+    shaped = with_instruction(replace(request, model=target.model), profile)
+    wire = target.codec.encode_request(shaped, stream=stream, profile=profile)
     lost = [notice for notice in wire.notices if notice.fate == "dropped"] if plan.strict else []
     if lost:
         raise UnsupportedError(

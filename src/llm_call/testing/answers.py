@@ -35,10 +35,7 @@ def _identities() -> st.SearchStrategy[str | None]:
 
 
 def _usage() -> st.SearchStrategy[Usage]:
-    counts = strategies.counts()
-    return st.builds(
-        Usage, input_tokens=counts, output_tokens=counts, cached_input_tokens=counts, reasoning_tokens=counts
-    )
+    return st.builds(Usage, **dict.fromkeys(Usage.__struct_fields__, strategies.counts()))
 
 
 # Chat completions
@@ -174,36 +171,35 @@ def _messages_parts() -> st.SearchStrategy[tuple[Part, ...]]:
 
 
 def messages_answers() -> st.SearchStrategy[Response]:
-    """Its usage counts what is read from a cache, and what is written to one, apart from the rest."""
-
-    def answer(word: str, uncached: int | None, counted: tuple[int, int], **rest: Any) -> Response:
-        usage, kept = _messages_usage(uncached, *counted)
-        rest["provider_data"] = _both(rest["provider_data"], kept)
-        reason = FinishReason(unified=ANTHROPIC_FINISH.get(word, "other"), raw=word)
-        return Response(finish_reason=reason, usage=usage, **rest)
-
-    stopped: st.SearchStrategy[Fields] = st.sampled_from([{}, {"stop_sequence": "x"}])
-    fields = st.builds(_both, strategies.unknown_fields(), stopped)
-    count = st.sampled_from([0, 1, 2**40])
+    """Answers of the Messages API."""
+    more: st.SearchStrategy[Fields] = st.sampled_from([{}, {"stop_sequence": "x"}, {"usage": {"x_tier": "standard"}}])
+    words = st.sampled_from([*ANTHROPIC_FINISH, "newer_reason"])
     return st.builds(
-        answer,
-        st.sampled_from([*ANTHROPIC_FINISH, "newer_reason"]),
-        st.none() | count,
-        st.tuples(count, count),
+        Response,
         model=strategies.names(),
         id=_identities(),
         parts=_messages_parts(),
-        provider_data=kept_by("anthropic_messages", fields),
+        finish_reason=words.map(lambda word: FinishReason(unified=ANTHROPIC_FINISH.get(word, "other"), raw=word)),
+        usage=_messages_usage(),
+        provider_data=kept_by("anthropic_messages", st.builds(_both, strategies.unknown_fields(), more)),
     )
 
 
-def _messages_usage(uncached: int | None, read: int, written: int) -> tuple[Usage, Fields]:
-    if uncached is None:
-        return Usage(), {}
-    usage = Usage(
-        input_tokens=uncached + read + written, cached_input_tokens=read, output_tokens=uncached, reasoning_tokens=0
-    )
-    return usage, {"usage": {"cache_creation_input_tokens": written, "x_tier": "standard"}}
+def _messages_usage() -> st.SearchStrategy[Usage]:
+    """The wire counts what is read from a cache, and what is written to one, apart from the rest of the input."""
+
+    def usage(rest: int, read: int | None, written: int | None, said: int | None, thought: int | None) -> Usage:
+        return Usage(
+            input_tokens=rest + (read or 0) + (written or 0),
+            cached_input_tokens=read,
+            cache_write_input_tokens=written,
+            output_tokens=said,
+            reasoning_tokens=thought,
+        )
+
+    count = st.sampled_from([0, 1, 2**40])
+    some = st.none() | count
+    return st.just(Usage()) | st.builds(usage, count, some, some, some, some)
 
 
 # Gemini

@@ -16,6 +16,7 @@ from msgspec.structs import replace
 from llm_call.core.domain.messages import Media, Message, Part, Reasoning, Role, Text, ToolCall, ToolResult
 from llm_call.core.domain.request import OutputSpec, Request, Settings, Tool, ToolChoice, ToolMode
 from llm_call.core.wire.base import WireRequest
+from llm_call.core.wire.origin import marked_request
 
 _SETTINGS: Mapping[str, str] = {
     "maxOutputTokens": "max_output_tokens",
@@ -68,7 +69,7 @@ def read_request(wire: WireRequest) -> tuple[Request, bool]:
         output=OutputSpec(schema=config.get("responseJsonSchema")) if "responseMimeType" in config else None,
         provider_options=_others(body, _BODY) | _others(config, _CONFIG),
     )
-    return request, method == "streamGenerateContent?alt=sse"
+    return marked_request(request, "gemini"), method == "streamGenerateContent?alt=sse"
 
 
 def _settings(config: Mapping[str, Any]) -> Settings:

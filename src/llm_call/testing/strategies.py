@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 from hypothesis import strategies as st
 
-from llm_call.core.domain.messages import Media, Message, Part, Reasoning, Role, Text, ToolCall, ToolResult
+from llm_call.core.domain.messages import CacheMarker, Media, Message, Part, Reasoning, Role, Text, ToolCall, ToolResult
 from llm_call.core.domain.profile import Profile
 from llm_call.core.domain.request import OutputSpec, Request, Settings, Tool, ToolChoice
 
@@ -57,9 +57,9 @@ _schema_leaves: st.SearchStrategy[Fields] = st.sampled_from(
 
 
 @cache
-def kept_by(dialect: str, fields: st.SearchStrategy[Fields]) -> st.SearchStrategy[Fields]:  # noqa: ARG001  # the fields of all dialects stand side by side
+def kept_by(dialect: str, fields: st.SearchStrategy[Fields]) -> st.SearchStrategy[Fields]:
     """`provider_data` that keeps `fields` for `dialect`."""
-    return fields
+    return fields.map(lambda kept: {dialect: kept} if kept else {})
 
 
 def sampled(dialect: str, *fields: Fields) -> st.SearchStrategy[Fields]:
@@ -69,7 +69,7 @@ def sampled(dialect: str, *fields: Fields) -> st.SearchStrategy[Fields]:
 
 def refused(text: str) -> Text:
     """The text in which a model refuses."""
-    return Text(text=text, provider_data={"refusal": True})
+    return Text(text=text, refusal=True)
 
 
 @cache
@@ -155,10 +155,16 @@ def settings() -> st.SearchStrategy[Settings]:
 
 
 @cache
+def cache_markers() -> st.SearchStrategy[CacheMarker | None]:
+    """Prompt-cache markers, mostly none."""
+    return st.sampled_from([None, None, None, CacheMarker(), CacheMarker(ttl="5m"), CacheMarker(ttl="1h")])
+
+
+@cache
 def text_parts(dialect: str) -> st.SearchStrategy[Text]:
     """Texts, some that keep a field."""
     kept = kept_by(dialect, fields_that_clash("type", "text"))
-    return st.builds(Text, text=texts()) | st.builds(Text, text=texts(), provider_data=kept)
+    return st.builds(Text, text=texts()) | st.builds(Text, text=texts(), cache=cache_markers(), provider_data=kept)
 
 
 @cache
@@ -167,6 +173,7 @@ def media(dialect: str) -> st.SearchStrategy[Media]:
     urls = names().map("https://example.org/".__add__) | st.just("data:image/png;base64,iVBORw==")
     common: Fields = {
         "name": st.none() | st.just("report.pdf") | names(),
+        "cache": cache_markers(),
         "provider_data": kept_by(dialect, unknown_fields()),
     }
     types = [*IMAGE_TYPES, *DOCUMENT_TYPES, *(AUDIO_TYPES if dialect in HEARING else ())]
@@ -197,7 +204,9 @@ def tool_results(dialect: str) -> st.SearchStrategy[ToolResult]:
     """Results of texts."""
     parts = st.lists(text_parts(dialect), max_size=2).map(tuple)
     kept = kept_by(dialect, unknown_fields())
-    return st.builds(ToolResult, call_id=names(), parts=parts, is_error=st.booleans(), provider_data=kept)
+    return st.builds(
+        ToolResult, call_id=names(), parts=parts, is_error=st.booleans(), cache=cache_markers(), provider_data=kept
+    )
 
 
 @cache
@@ -257,6 +266,8 @@ def requests(dialect: str) -> st.SearchStrategy[Request]:
         description=st.just("") | texts(),
         parameters=st.just({}) | schemas(),
         strict=st.sampled_from([None, True, False]),
+        cache=cache_markers(),
+        provider_data=kept_by(dialect, unknown_fields()),
     )
     choices = [ToolChoice(), *(ToolChoice(mode=mode) for mode in ("none", "required"))]
     choices += [ToolChoice(name="f"), ToolChoice(mode="required", name="f")]
@@ -283,12 +294,14 @@ def requests(dialect: str) -> st.SearchStrategy[Request]:
 
 @cache
 def profiles() -> st.SearchStrategy[Profile]:
-    """Profiles of every output mode, some with keywords that are not enforced and a limit on strings."""
+    """Profiles of every output mode, some with keywords that are not enforced and a limit on strings, or markers."""
     return st.builds(
         Profile,
         output_mode=st.sampled_from(["native", "json", "prompted"]),
         unenforced_keywords=st.sampled_from([(), ("not", "uniqueItems", "patternProperties"), ("pattern",)]),
         string_limit=st.sampled_from([None, None, 1, 100]),
+        cache_markers=st.booleans(),
+        schema_rule=st.sampled_from(["any", "closed", "strict"]),
     )
 
 

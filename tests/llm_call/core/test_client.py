@@ -154,7 +154,7 @@ def test_call_takes_the_dictionary_of_a_case() -> None:
     assert plan.retry == RetryPolicy(max_attempts=2, backoff=Backoff(base=0.5, cap=60, jitter=None))
     assert (plan.budget.seconds, plan.rounds, plan.model) == (30, 2, "openai/gpt-4o")
     assert ours.call_sync(config).value == {"name": "Alice"}
-    assert transport.bodies[0]["response_format"]["json_schema"]["schema"] == PERSON
+    assert transport.bodies[0]["response_format"]["json_schema"]["schema"] == {**PERSON, "additionalProperties": False}
 
 
 def test_a_question_is_one_user_message() -> None:

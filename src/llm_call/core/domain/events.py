@@ -78,15 +78,16 @@ class Folding:
     def add(self, event: Event) -> None:
         """Take in the next event."""
         match event:
+            case PartDelta():
+                self._pieces[event.index].append(event.text)
+            case PartStart():
+                self._parts[event.index] = event.part
+                self._pieces[event.index] = []
+            case PartEnd():
+                text = "".join(self._pieces.pop(event.index))
+                self._parts[event.index] = _complete(self._parts[event.index], text, event)
             case ResponseStart():
                 self._start = event
-            case PartStart(index=index, part=part):
-                self._parts[index] = part
-                self._pieces[index] = []
-            case PartDelta(index=index, text=text):
-                self._pieces[index].append(text)
-            case PartEnd(index=index):
-                self._parts[index] = _complete(self._parts[index], "".join(self._pieces.pop(index)), event)
             case ResponseEnd():
                 self._end = event
 
@@ -117,5 +118,10 @@ def _complete(part: Part, added: str, end: PartEnd) -> Part:
         case ToolCall():
             part = replace(part, arguments=part.arguments + added)
     if end.provider_data:
-        part = replace(part, provider_data={**part.provider_data, **end.provider_data})
+        part = replace(part, provider_data=_joined(part.provider_data, end.provider_data))
     return part
+
+
+def _joined(before: Mapping[str, Any], after: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Both, dialect by dialect; where a field stands in both, the later counts."""
+    return {**before, **{dialect: {**before.get(dialect, {}), **kept} for dialect, kept in after.items()}}

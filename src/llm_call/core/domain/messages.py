@@ -1,4 +1,8 @@
-"""What is said: messages and the parts they are made of. Pure values."""
+"""What is said: messages and the parts they are made of. Pure values.
+
+`provider_data`, wherever it stands, keeps what a dialect said that no other field holds: `{dialect: {field: value}}`.
+It goes back to that dialect as it came, and to no other.
+"""
 
 from collections.abc import Mapping
 from typing import Any, Literal
@@ -8,10 +12,18 @@ from msgspec import Struct
 Role = Literal["system", "developer", "user", "assistant", "tool"]
 
 
+class CacheMarker(Struct, frozen=True, kw_only=True):
+    """The prompt up to and with what bears this is worth caching: for `ttl`, or as long as the provider thinks best."""
+
+    ttl: Literal["5m", "1h"] | None = None
+
+
 class Text(Struct, frozen=True, kw_only=True, tag="text"):
-    """Plain text."""
+    """Plain text. `refusal` says that it is the model's refusal to answer."""
 
     text: str
+    refusal: bool = False
+    cache: CacheMarker | None = None
     provider_data: Mapping[str, Any] = {}
 
 
@@ -22,11 +34,12 @@ class Media(Struct, frozen=True, kw_only=True, tag="media"):
     data: bytes | None = None
     url: str | None = None
     name: str | None = None
+    cache: CacheMarker | None = None
     provider_data: Mapping[str, Any] = {}
 
 
 class Reasoning(Struct, frozen=True, kw_only=True, tag="reasoning"):
-    """What a model thought before it answered. `signature` goes back to the provider untouched."""
+    """What a model thought before it answered. `signature` goes back to the dialect it came in, untouched."""
 
     text: str
     signature: str | None = None
@@ -48,6 +61,7 @@ class ToolResult(Struct, frozen=True, kw_only=True, tag="tool_result"):
     call_id: str
     parts: tuple[Text | Media, ...] = ()
     is_error: bool = False
+    cache: CacheMarker | None = None
     provider_data: Mapping[str, Any] = {}
 
 
@@ -55,7 +69,7 @@ Part = Text | Media | Reasoning | ToolCall | ToolResult
 
 
 class Message(Struct, frozen=True, kw_only=True):
-    """One turn. `provider_data` keeps wire fields that no other field holds, so that they round-trip."""
+    """One turn."""
 
     role: Role
     parts: tuple[Part, ...] = ()

@@ -8,6 +8,7 @@ from msgspec import Struct
 from llm_call.core.domain.response import Usage
 
 OutputMode = Literal["native", "json", "prompted"]
+SchemaRule = Literal["any", "closed", "strict"]
 OutputLimitField = Literal["max_tokens", "max_completion_tokens"]
 SchemaHint = Literal["none", "fields", "schema"]
 
@@ -40,6 +41,9 @@ class Profile(Struct, frozen=True, kw_only=True):
     provider's native mode does not enforce: they are left out there and checked on the answer; `string_limit` bounds, in
     characters, the strings that the schema leaves without a bound. `media` are the media types that it sees (`image/*`). `output_limit_field` is what the chat dialect calls the limit
     on output tokens here: OpenAI's newer models take only the longer word, most compatible servers only the shorter.
+    `schema_rule` says which schemas the native mode takes: any; only those whose objects are all closed and that do not
+    contain themselves; or any, but it holds the model to those alone that fit its strict mode. `cache_markers` says
+    whether the host takes prompt-cache markers in the chat dialect.
     """
 
     output_mode: OutputMode = "native"
@@ -47,6 +51,8 @@ class Profile(Struct, frozen=True, kw_only=True):
     unenforced_keywords: tuple[str, ...] = ()
     string_limit: int | None = None
     output_limit_field: OutputLimitField = "max_tokens"
+    schema_rule: SchemaRule = "any"
+    cache_markers: bool = False
     stream_only: bool = False
     media: tuple[str, ...] | None = None
     context_tokens: int | None = None

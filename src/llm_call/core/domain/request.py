@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 from msgspec import Struct
 
-from llm_call.core.domain.messages import Message
+from llm_call.core.domain.messages import CacheMarker, Message
 
 ToolMode = Literal["auto", "none", "required"]
 
@@ -27,12 +27,14 @@ class Settings(Struct, frozen=True, kw_only=True):
 
 
 class Tool(Struct, frozen=True, kw_only=True):
-    """A function that the model may call. `parameters` is a JSON Schema."""
+    """A function that the model may call. `parameters` is a JSON Schema; `provider_data` is that of `messages`."""
 
     name: str
     description: str = ""
     parameters: Mapping[str, Any] = {}
     strict: bool | None = None
+    cache: CacheMarker | None = None
+    provider_data: Mapping[str, Any] = {}
 
 
 class ToolChoice(Struct, frozen=True, kw_only=True):

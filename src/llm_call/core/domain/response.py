@@ -21,13 +21,14 @@ class FinishReason(Struct, frozen=True, kw_only=True):
 class Usage(Struct, frozen=True, kw_only=True):
     """Tokens as the provider counted them; `None` is unknown, never guessed.
 
-    `input_tokens` includes the cached ones and `output_tokens` the reasoning ones, as OpenTelemetry's
-    GenAI conventions say.
+    `input_tokens` includes those read from a cache and those written to one, `output_tokens` the reasoning ones, as
+    OpenTelemetry's GenAI conventions say.
     """
 
     input_tokens: int | None = None
     output_tokens: int | None = None
     cached_input_tokens: int | None = None
+    cache_write_input_tokens: int | None = None
     reasoning_tokens: int | None = None
 
     def __add__(self, other: "Usage") -> "Usage":
@@ -50,7 +51,7 @@ class Notice(Struct, frozen=True, kw_only=True):
 
 
 class Response(Struct, frozen=True, kw_only=True):
-    """One answer. `model` is the one that really answered; unknown wire fields stand in `provider_data`."""
+    """One answer. `model` is the one that really answered; unknown wire fields stand in `provider_data` under their dialect."""
 
     model: str
     parts: tuple[Part, ...] = ()

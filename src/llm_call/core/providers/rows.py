@@ -18,6 +18,15 @@ LLAMA_CPP_IGNORES = (
     *("dependentRequired", "dependentSchemas", "unevaluatedProperties", "multipleOf"),
 )
 
+# JSON Schema keywords that Anthropic documents as not supported by structured outputs. It takes some forms of `pattern`,
+# and `minItems` of 0 and 1: these go too, since the answer is checked for them anyway.
+ANTHROPIC_LEAVES_OUT = (
+    *("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf", "minLength", "maxLength", "pattern"),
+    *("minItems", "maxItems", "uniqueItems", "prefixItems", "contains", "minContains", "maxContains"),
+    *("minProperties", "maxProperties", "patternProperties", "propertyNames", "unevaluatedProperties"),
+    *("unevaluatedItems", "dependentRequired", "dependentSchemas", "not", "if", "then", "else"),
+)
+
 CLAUDE_PROXY = Provider(
     name="claude_proxy",
     patterns=("max", "max/*", "claude/max/*", "claude-code/max/*"),
@@ -53,7 +62,7 @@ OPENAI = Provider(
     base_url="https://api.openai.com/v1",
     credential_env="OPENAI_API_KEY",
     default_model="gpt-4o-mini",
-    profile=Profile(output_limit_field="max_completion_tokens"),
+    profile=Profile(output_limit_field="max_completion_tokens", schema_rule="strict"),
 )
 ANTHROPIC = Provider(
     name="anthropic",
@@ -63,8 +72,7 @@ ANTHROPIC = Provider(
     auth="x-api-key",
     credential_env="ANTHROPIC_API_KEY",
     default_model="claude-haiku-5-5",
-    # Its native mode refuses schemas whose objects are open; until they are closed on the way, the prompt says it.
-    profile=Profile(output_mode="prompted", schema_hint="schema"),
+    profile=Profile(schema_rule="closed", unenforced_keywords=ANTHROPIC_LEAVES_OUT),
 )
 GEMINI = Provider(
     name="gemini",
@@ -118,6 +126,7 @@ COMPATIBLE = (
         patterns=("openrouter/*",),
         base_url="https://openrouter.ai/api/v1",
         credential_env="OPENROUTER_API_KEY",
+        profile=Profile(cache_markers=True),
     ),
     Provider(
         name="perplexity",

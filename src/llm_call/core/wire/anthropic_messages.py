@@ -13,14 +13,12 @@ How canonical values stand on the wire, beside the obvious:
 - A tool call's arguments go out as the model wrote them. What is no JSON object stands under `INVALID_JSON`.
 - Media without data or URL have their source (`{"type": "file", ...}`) in `provider_data["source"]`.
 - An empty `Text` with a block in `provider_data["block"]` is that block.
-- Other `provider_data` of a message or a part (`cache_control`, `citations`, ...) is laid beside its fields.
+- Other `provider_data` of a message or a part (`citations`, ...) is laid beside its fields.
 - `provider_options["betas"]`, a list of names, is the header `anthropic-beta`.
 - Texts without a visible character are left out: the API refuses them.
 """
 
-from base64 import b64encode
-from collections.abc import Collection, Mapping, Sequence
-from math import isfinite
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -35,11 +33,22 @@ from llm_call.core.wire import anthropic_messages_answer as answers
 from llm_call.core.wire import anthropic_messages_errors as errors
 from llm_call.core.wire.anthropic_messages_answer import AnthropicMessagesStreamDecoder
 from llm_call.core.wire.base import Notices, WireRequest
+from llm_call.core.wire.caching import cache_field
 from llm_call.core.wire.http_errors import excerpt
-from llm_call.core.wire.openai_chat import ANY_IMAGE, STORED_FILE
-from llm_call.core.wire.openai_chat_answer import REFUSAL
-from llm_call.core.wire.reading import decode_json, parse
-from llm_call.core.wire.schema import with_string_limit, without_keywords
+from llm_call.core.wire.native_schema import closed_schema
+from llm_call.core.wire.origin import marked_events, own_request
+from llm_call.core.wire.reading import decode_json, parse, split_data_url
+from llm_call.core.wire.writing import (
+    ANY_IMAGE,
+    STORED_FILE,
+    add_settings,
+    as_mapping,
+    base64_text,
+    beside,
+    check_choice,
+    encode_body,
+    plain_text,
+)
 
 VERSION = "2023-06-01"
 ANSWER_TOKENS = 8_192  # what every model since Claude 3.5 can write in one answer
@@ -64,7 +73,6 @@ _CANONICAL = frozenset({"system", "max_tokens", *SETTINGS.values(), "stop_sequen
 _UNKNOWN_SETTINGS = ("seed", "frequency_penalty", "presence_penalty", "logprobs", "top_logprobs")
 _MODES = {"auto": "auto", "none": "none", "required": "any"}
 _HEADERS = {"content-type": "application/json", "anthropic-version": VERSION}
-_encode_json = msgspec.json.Encoder().encode
 
 
 class AnthropicMessagesCodec:
@@ -75,13 +83,9 @@ class AnthropicMessagesCodec:
     def encode_request(self, request: Request, *, stream: bool, profile: Profile) -> WireRequest:
         """The request as the body of a POST to `messages`."""
         notices = Notices()
-        headers = _headers(request.provider_options, notices)
-        try:
-            body = _encode_json(_body(request, stream, profile, notices))
-        except (TypeError, ValueError, RecursionError) as error:
-            raise UnsupportedError(
-                f"the request cannot be written as JSON: {error}", hint="Look for what is no JSON value, or no Unicode."
-            ) from error
+        own = own_request(request, self.name, notices, cache_markers=True)
+        headers = _headers(own.provider_options, notices)
+        body = encode_body(lambda: _body(own, stream, profile, notices))
         return WireRequest(path="/messages", body=body, headers=headers, stream=stream, notices=tuple(notices))
 
     def decode_response(self, body: bytes) -> Response:
@@ -89,7 +93,7 @@ class AnthropicMessagesCodec:
         answer = parse(body)
         if answers.is_error(answer):
             raise ProtocolError(f"an error came with the status of a success: {excerpt(body, 200)}")
-        return fold(answers.read_answer(answer, body).events)
+        return fold(marked_events(answers.read_answer(answer, body).events, self.name))
 
     def decode_error(self, status: int, headers: Mapping[str, str], body: bytes) -> APIError:
         """The error of a failed response."""
@@ -124,7 +128,7 @@ def _body(request: Request, stream: bool, profile: Profile, notices: Notices) ->
     if request.provider_options:
         _add_options(body, request.provider_options, notices)
     if "max_tokens" not in body:
-        body["max_tokens"] = limit = _limit(_mapping(body.get("thinking")))
+        body["max_tokens"] = limit = _limit(as_mapping(body.get("thinking")))
         notices.add("settings.max_output_tokens", "emulated", f"the dialect demands a limit; {limit} was taken")
     if stream:
         body["stream"] = True
@@ -140,12 +144,7 @@ def _limit(thinking: Mapping[str, Any]) -> int:
 
 
 def _add_settings(body: dict[str, Any], settings: Settings, notices: Notices) -> None:
-    for name, wire in SETTINGS.items():
-        value = getattr(settings, name)
-        if value is not None:
-            if not isfinite(value):
-                raise UnsupportedError(f"settings.{name} is {value}, which JSON cannot say", hint="Give a number.")
-            body[wire] = value
+    add_settings(body, settings, SETTINGS)
     if settings.max_output_tokens is not None:
         body["max_tokens"] = settings.max_output_tokens
     if settings.stop:
@@ -172,18 +171,22 @@ def _tool(tool: Tool, field: str, notices: Notices) -> dict[str, Any]:
     if not tool.parameters:
         notices.add(f"{field}.parameters", "translated", "no parameters are sent as an object without properties")
     wire: dict[str, Any] = {"name": tool.name, "input_schema": tool.parameters or NO_PARAMETERS}
+    wire |= cache_field(tool.cache)
     if tool.description:
         wire["description"] = tool.description
     if tool.strict is not None:
         wire["strict"] = tool.strict
-    return wire
+    return beside(wire, tool.provider_data, wire.keys(), f"{field}.provider_data", notices)
 
 
 def _add_tool_choice(body: dict[str, Any], request: Request, notices: Notices) -> None:
     choice, parallel = request.tool_choice, request.settings.parallel_tool_calls
     if choice is None and parallel is None:
         return
-    if not (request.tools or request.provider_options.get("tools")):
+    has_tools = bool(request.tools or request.provider_options.get("tools"))
+    if choice is not None:
+        check_choice(choice, has_tools=has_tools)
+    if not has_tools:
         _leave_out_choice(request, notices)
         return
     wire = _choice(choice or ToolChoice(), notices)
@@ -197,11 +200,8 @@ def _add_tool_choice(body: dict[str, Any], request: Request, notices: Notices) -
 
 
 def _leave_out_choice(request: Request, notices: Notices) -> None:
-    choice = request.tool_choice
-    if choice is not None and (choice.mode == "required" or choice.name is not None):
-        raise UnsupportedError("tool_choice demands a call and there are no tools", hint="Give the tools.")
     for field, value in (
-        ("tool_choice", choice),
+        ("tool_choice", request.tool_choice),
         ("settings.parallel_tool_calls", request.settings.parallel_tool_calls),
     ):
         if value is not None:
@@ -211,18 +211,17 @@ def _leave_out_choice(request: Request, notices: Notices) -> None:
 def _choice(choice: ToolChoice, notices: Notices) -> dict[str, Any]:
     if choice.name is None:
         return {"type": _MODES[choice.mode]}
-    if choice.mode == "none":
-        raise UnsupportedError("tool_choice says none and names a tool", hint="Leave one of the two out.")
     if choice.mode != "auto":
         notices.add("tool_choice.mode", "translated", "a tool that is named is always required")
     return {"type": "tool", "name": choice.name}
 
 
 def _add_output(body: dict[str, Any], spec: OutputSpec, profile: Profile, notices: Notices) -> None:
-    if spec.schema is None or profile.output_mode != "native":
+    schema = closed_schema(spec, profile, notices)
+    if schema is None:
         notices.add("output", "emulated", "the form of the answer is told in the prompt, if at all, and checked after")
         return
-    wanted = {"type": "json_schema", "schema": _schema(spec.schema, profile, notices)}
+    wanted = {"type": "json_schema", "schema": schema}
     body["output_config"] = {**body.get("output_config", {}), "format": wanted}
     if spec.name != OutputSpec().name:
         notices.add("output.name", "dropped", "the dialect gives a schema no name")
@@ -230,19 +229,6 @@ def _add_output(body: dict[str, Any], spec: OutputSpec, profile: Profile, notice
         notices.add("output.strict", "dropped", "a schema is always enforced")
     if spec.description is not None:
         notices.add("output.description", "dropped", "the dialect gives a schema no description")
-
-
-def _schema(schema: Mapping[str, Any], profile: Profile, notices: Notices) -> Mapping[str, Any]:
-    if profile.unenforced_keywords:
-        schema, left_out = without_keywords(schema, profile.unenforced_keywords)
-        for keyword in left_out:
-            notices.add("output.schema", "emulated", f"`{keyword}` is checked on the answer, not by the provider")
-    if profile.string_limit is not None:
-        schema, bounded = with_string_limit(schema, profile.string_limit)
-        if bounded:
-            limit = f"{bounded} strings without a bound may have at most {profile.string_limit} characters"
-            notices.add("output.schema", "translated", limit)
-    return schema
 
 
 def _add_options(body: dict[str, Any], options: Mapping[str, Any], notices: Notices) -> None:
@@ -271,8 +257,8 @@ def _messages(messages: Sequence[Message], notices: Notices) -> tuple[tuple[dict
             if wire or prompts:
                 notices.add("messages", "translated", f"{field}: there is one system prompt, before all messages")
             prompts.append(_system(message, field, notices))
-        elif _is_plain(message):
-            wire.append({"role": role, "content": message.text})
+        elif (text := plain_text(message)) is not None and not _is_blank(text):
+            wire.append({"role": role, "content": text})
             after_results = False
         elif (turn := _message(message, field, notices)) is not None:
             are_results = _are_results(turn["content"])
@@ -283,14 +269,6 @@ def _messages(messages: Sequence[Message], notices: Notices) -> tuple[tuple[dict
             wire.append(turn)
             after_results = are_results
     return tuple(block for prompt in prompts for block in prompt), wire
-
-
-def _is_plain(message: Message) -> bool:
-    parts = message.parts
-    if len(parts) != 1 or message.role == "tool" or message.name is not None or message.provider_data:
-        return False
-    part = parts[0]
-    return type(part) is Text and not part.provider_data and not _is_blank(part.text)
 
 
 def _system(message: Message, field: str, notices: Notices) -> tuple[dict[str, Any], ...]:
@@ -325,7 +303,7 @@ def _message(message: Message, field: str, notices: Notices) -> dict[str, Any] |
         blocks = _results_first(blocks, field, notices)
     role = "assistant" if message.role == "assistant" else "user"
     known = {"role": role, "content": _shortest(blocks)}
-    return _beside(known, message.provider_data, MESSAGE_FIELDS, field, notices)
+    return beside(known, message.provider_data, MESSAGE_FIELDS, f"{field}.provider_data", notices)
 
 
 def _results_first(blocks: list[dict[str, Any]], field: str, notices: Notices) -> list[dict[str, Any]]:
@@ -378,15 +356,14 @@ def _block(part: Part, role: Role, field: str, notices: Notices) -> dict[str, An
 def _text(part: Text, field: str, notices: Notices) -> dict[str, Any] | None:
     block = part.provider_data.get("block")
     if isinstance(block, Mapping) and isinstance(block.get("type"), str) and not part.text:
-        return dict(block)
+        return {**block, **cache_field(part.cache)}
     if _is_blank(part.text):
         notices.add(field, "dropped", "the API refuses a text without a visible character")
         return None
-    known = {"type": "text", "text": part.text}
-    if part.provider_data == REFUSAL:
-        notices.add(f"{field}.provider_data", "dropped", "a refusal is sent as any text")
-        return known
-    return _beside(known, part.provider_data, BLOCK_FIELDS["text"], field, notices)
+    known = {"type": "text", "text": part.text, **cache_field(part.cache)}
+    if part.refusal:
+        notices.add(f"{field}.refusal", "dropped", "a refusal is sent as any text")
+    return beside(known, part.provider_data, BLOCK_FIELDS["text"], f"{field}.provider_data", notices)
 
 
 def _reasoning(part: Reasoning, field: str, notices: Notices) -> dict[str, Any] | None:
@@ -398,7 +375,7 @@ def _reasoning(part: Reasoning, field: str, notices: Notices) -> dict[str, Any] 
     if kind == "thinking":
         known |= {"thinking": part.text, "signature": part.signature or ""}
     extra = {name: value for name, value in part.provider_data.items() if name != "type"}
-    return _beside(known, extra, BLOCK_FIELDS[kind], field, notices)
+    return beside(known, extra, BLOCK_FIELDS[kind], f"{field}.provider_data", notices)
 
 
 def _call(part: ToolCall, field: str, notices: Notices) -> dict[str, Any]:
@@ -408,7 +385,7 @@ def _call(part: ToolCall, field: str, notices: Notices) -> dict[str, Any]:
         "name": part.name,
         "input": _input(part.arguments, f"{field}.arguments", notices),
     }
-    return _beside(known, part.provider_data, BLOCK_FIELDS["tool_use"], field, notices)
+    return beside(known, part.provider_data, BLOCK_FIELDS["tool_use"], f"{field}.provider_data", notices)
 
 
 def _input(arguments: str, field: str, notices: Notices) -> Any:
@@ -429,12 +406,12 @@ def _input(arguments: str, field: str, notices: Notices) -> Any:
 
 
 def _result(part: ToolResult, field: str, notices: Notices) -> dict[str, Any]:
-    known: dict[str, Any] = {"type": "tool_result", "tool_use_id": part.call_id}
+    known: dict[str, Any] = {"type": "tool_result", "tool_use_id": part.call_id, **cache_field(part.cache)}
     if blocks := _blocks(part.parts, "user", field, notices):
         known["content"] = _shortest(blocks)
     if part.is_error:
         known["is_error"] = True
-    return _beside(known, part.provider_data, BLOCK_FIELDS["tool_result"], field, notices)
+    return beside(known, part.provider_data, BLOCK_FIELDS["tool_result"], f"{field}.provider_data", notices)
 
 
 def _media(part: Media, field: str, notices: Notices) -> dict[str, Any]:
@@ -447,12 +424,12 @@ def _media(part: Media, field: str, notices: Notices) -> dict[str, Any]:
             notices.add(f"{field}.media_type", "dropped", "the source says, or its keeper knows")
     else:
         source = _source(part, field, notices)
-    known: dict[str, Any] = {"type": kind, "source": source}
+    known: dict[str, Any] = {"type": kind, "source": source, **cache_field(part.cache)}
     if part.name is not None and kind == "document":
         known["title"] = part.name
     elif part.name is not None:
         notices.add(f"{field}.name", "dropped", "no name is sent with an image")
-    return _beside(known, extra, BLOCK_FIELDS[kind], field, notices)
+    return beside(known, extra, BLOCK_FIELDS[kind], f"{field}.provider_data", notices)
 
 
 def _source(part: Media, field: str, notices: Notices) -> dict[str, Any]:
@@ -460,7 +437,7 @@ def _source(part: Media, field: str, notices: Notices) -> dict[str, Any]:
     if part.data is not None and part.url is not None:
         notices.add(f"{field}.url", "dropped", "the bytes are sent, so the URL is not")
     if part.data is not None and sent_as_is:
-        return {"type": "base64", "media_type": part.media_type, "data": b64encode(part.data).decode("ascii")}
+        return {"type": "base64", "media_type": part.media_type, "data": base64_text(part.data)}
     if part.data is not None and part.media_type.startswith("text/"):
         return _plain_text(part, part.data, field, notices)
     if part.data is None and part.url is not None and sent_as_is:
@@ -484,11 +461,11 @@ def _plain_text(part: Media, data: bytes, field: str, notices: Notices) -> dict[
 
 def _url(part: Media, url: str, field: str, notices: Notices) -> dict[str, Any]:
     if url.startswith("data:"):
-        head, mark, data = url.removeprefix("data:").partition(";base64,")
-        if not mark:
+        found = split_data_url(url)
+        if found is None:
             raise UnsupportedError(f"{field}: the URL is no base64 data URL", hint="Give the bytes.")
         notices.add(field, "translated", "a data URL is the same as bytes")
-        return {"type": "base64", "media_type": head, "data": data}
+        return {"type": "base64", "media_type": found[0], "data": found[1]}
     if part.media_type not in {ANY_IMAGE, PDF}:
         notices.add(f"{field}.media_type", "dropped", "no type is sent beside a URL; the provider sees it in the bytes")
     return {"type": "url", "url": url}
@@ -500,18 +477,3 @@ def _is_header_text(value: Any) -> bool:
 
 def _is_blank(text: str) -> bool:
     return not text or text.isspace()
-
-
-def _beside(
-    known: dict[str, Any], extra: Mapping[str, Any], reserved: Collection[str], field: str, notices: Notices
-) -> dict[str, Any]:
-    """`known`, and what `extra` says beside it."""
-    if not extra:
-        return known
-    for name in sorted(extra.keys() & reserved):
-        notices.add(f"{field}.provider_data.{name}", "dropped", "the dialect's own field says this")
-    return {name: value for name, value in extra.items() if name not in reserved} | known
-
-
-def _mapping(value: Any) -> Mapping[str, Any]:
-    return value if isinstance(value, Mapping) else {}

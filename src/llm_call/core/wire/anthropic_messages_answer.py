@@ -16,6 +16,7 @@ wins), `stop_sequence`, and under `usage` the counts that `Usage` has no field f
 """
 
 from collections.abc import Mapping
+from copy import deepcopy
 from typing import Any
 
 import msgspec
@@ -34,6 +35,7 @@ from llm_call.core.wire.reading import (
     count,
     decode_json,
     mapping,
+    merge,
     parse,
     string,
     unknown,
@@ -55,10 +57,11 @@ BLOCK_FIELDS: Mapping[str, frozenset[str]] = {
     "redacted_thinking": frozenset({"type"}),
     "tool_use": frozenset({"type", "id", "name", "input"}),
 }
-CACHE_WRITE = "cache_creation_input_tokens"  # part of the input that `Usage` has no field for
 
 _TOP_FIELDS = frozenset({"id", "type", "role", "model", "content", "stop_reason", "usage"})
-_USAGE_FIELDS = frozenset({"input_tokens", "output_tokens", "cache_read_input_tokens", "output_tokens_details"})
+_USAGE_FIELDS = frozenset(
+    {"input_tokens", "output_tokens", "cache_read_input_tokens", "cache_creation_input_tokens", "output_tokens_details"}
+)
 _PLACEHOLDERS = ("input_tokens", "output_tokens")  # a 0 of theirs at the start of a stream says nothing yet
 # The delta that brings more of a block, and the field in which it stands.
 _DELTAS: Mapping[str, tuple[str, str]] = {
@@ -223,6 +226,8 @@ class AnswerReader:
 class AnthropicMessagesStreamDecoder(AnswerStreamDecoder[AnswerReader]):
     """One streamed answer: complete with `message_stop`, or with its stop reason alone at the end."""
 
+    dialect = "anthropic_messages"
+
     def __init__(self) -> None:
         super().__init__(AnswerReader())
 
@@ -322,25 +327,14 @@ def _take_field(block: _Block, kind: str, delta: Mapping[str, Any]) -> None:
         block.signature = string(delta.get("signature"), "delta.signature") or None
         return
     fields = {"citations": [delta.get("citation")]} if kind == "citations_delta" else unknown(delta, {"type"})
-    before = block.extra or (block.part.provider_data if block.part else {})
-    block.extra = _merged(before, fields)
-
-
-def _merged(before: Mapping[str, Any], more: Mapping[str, Any]) -> dict[str, Any]:
-    """Both: lists go on, objects are merged, of anything else the last word counts."""
-    both = dict(before)
-    for name, value in more.items():
-        old = both.get(name)
-        if type(old) is dict and type(value) is dict:
-            both[name] = _merged(old, value)
-        else:
-            both[name] = old + value if type(old) is list and type(value) is list else value
-    return both
+    if not block.extra and block.part:
+        block.extra = deepcopy(dict(block.part.provider_data))  # that part has been handed out
+    merge(block.extra, fields)
 
 
 def _usage(wire: Mapping[str, Any]) -> tuple[Usage, dict[str, Any]]:
     """The counts, and what `Usage` has no field for. The wire's `input_tokens` are those that no cache has a part in."""
-    read, written = count(wire.get("cache_read_input_tokens")), count(wire.get(CACHE_WRITE))
+    read, written = count(wire.get("cache_read_input_tokens")), count(wire.get("cache_creation_input_tokens"))
     inputs = [each for each in (count(wire.get("input_tokens")), read, written) if each is not None]
     given = wire.get("output_tokens_details")
     details: Mapping[str, Any] = given if type(given) is dict else {}
@@ -348,6 +342,7 @@ def _usage(wire: Mapping[str, Any]) -> tuple[Usage, dict[str, Any]]:
         input_tokens=sum(inputs) if inputs else None,
         output_tokens=count(wire.get("output_tokens")),
         cached_input_tokens=read,
+        cache_write_input_tokens=written,
         reasoning_tokens=count(details.get("thinking_tokens")),
     )
     rest = unknown(wire, _USAGE_FIELDS)

@@ -11,7 +11,7 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 
 from llm_call.core.domain.errors import APIError
-from llm_call.core.wire.http_errors import MAX_RETRY_AFTER, decode_http_error, decode_stream_error
+from llm_call.core.wire.http_errors import decode_http_error, decode_stream_error, take_wait
 
 _LIMIT = "anthropic-ratelimit-"
 _LIMITED = ("requests", "tokens", "input-tokens", "output-tokens")
@@ -22,7 +22,7 @@ def decode_error(status: int, headers: Mapping[str, str], body: bytes) -> APIErr
     error = decode_http_error(status, headers, body)
     error.request_id = headers.get("request-id") or error.request_id
     if error.retry_after is None:
-        error.retry_after = _until_reset(headers)
+        take_wait(error, _until_reset(headers))
     return error
 
 
@@ -35,12 +35,12 @@ def decode_event_error(payload: Any) -> APIError:
 
 
 def _until_reset(headers: Mapping[str, str]) -> float | None:
-    """The seconds until everything that is used up is there again, between 0 and a day."""
+    """The seconds until everything that is used up is there again, 0 where that is past."""
     now = _http_date(headers.get("date", ""))
     if now is None:
         return None
     waits = [(reset - now).total_seconds() for reset in _resets(headers)]
-    return min(max(*waits, 0.0), MAX_RETRY_AFTER) if waits else None
+    return max(*waits, 0.0) if waits else None
 
 
 def _resets(headers: Mapping[str, str]) -> Iterator[datetime]:

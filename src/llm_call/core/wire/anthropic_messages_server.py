@@ -2,14 +2,13 @@
 
 Rule: what a client sends is typed strictly and refused with its place (`$.messages[0].role`); what the canonical
 request has no place for is kept: fields of the body in `provider_options`, fields of a message or a block in its
-`provider_data`, a block of an unknown type as it is. Where a tool says more than `Tool` can (`cache_control`, a tool
-that the server runs), the tools as given stand in `provider_options` too.
+`provider_data`, a block of an unknown type as it is. Where there are tools that the server runs, the tools as given stand
+in `provider_options` too.
 
 An answer's `input_tokens` come with the end of a stream: at its start nothing is known, and zeros stand there.
 """
 
-from base64 import b64decode
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
 import msgspec
@@ -46,10 +45,12 @@ from llm_call.core.wire.anthropic_messages import (
     PDF,
     PLAIN_TEXT,
     SETTINGS,
-    THOUGHTS,
 )
-from llm_call.core.wire.anthropic_messages_answer import CACHE_WRITE, FINISH
-from llm_call.core.wire.openai_chat import ANY_IMAGE, STORED_FILE
+from llm_call.core.wire.anthropic_messages_answer import FINISH
+from llm_call.core.wire.caching import take_marker
+from llm_call.core.wire.origin import OwnEvents, marked_request, own_response
+from llm_call.core.wire.reading import MalformedError, decode_json, from_base64, refusing, unnamed
+from llm_call.core.wire.writing import ANY_IMAGE, STORED_FILE, as_mapping, encode_json
 
 _ERRORS: Mapping[type[Exception], tuple[int, str]] = {
     BadRequestError: (400, "invalid_request_error"),
@@ -81,13 +82,12 @@ _STOP: Mapping[Finish, str] = {
     "content_filter": "refusal",
 }
 _MODES: Mapping[str, ToolMode] = {"auto": "auto", "any": "required", "none": "none"}
+_OUR_TOOLS = (None, "custom")
 _SOURCE_FIELDS: Mapping[str, frozenset[str]] = {
     "base64": frozenset({"type", "media_type", "data"}),
     "text": frozenset({"type", "media_type", "data"}),
     "url": frozenset({"type", "url"}),
 }
-_encode_json = msgspec.json.Encoder().encode
-_decode_json = msgspec.json.Decoder().decode
 
 
 class _TextBlock(Struct):
@@ -185,11 +185,9 @@ class AnthropicMessagesServerCodec:
 
     def decode_request(self, body: bytes) -> tuple[Request, bool]:
         """The request, and whether its answer is to be streamed."""
-        try:
-            wire, raw = _decode_body(body), _decode_json(body)
-        except (ValueError, RecursionError) as error:
-            raise _bad(f"the body is no request of the Messages API: {error}") from error
-        return _request(wire, raw), bool(wire.stream)
+        with refusing("the Messages API"):
+            wire, raw = _decode_body(body), decode_json(body)
+            return marked_request(_request(wire, raw), self.name), bool(wire.stream)
 
     def encode_response(self, response: Response) -> bytes:
         """The answer as one body.
@@ -197,16 +195,17 @@ class AnthropicMessagesServerCodec:
         Raises:
             UnsupportedError: It holds a part that an answer of this dialect cannot hold.
         """
+        response = own_response(response, self.name)
         body = _message(response.model, response.id) | {
             "content": [_block(part) for part in response.parts],
             "stop_reason": _stop(response.finish_reason),
             "usage": _usage(response.usage, response.provider_data),
         }
-        return _encode_json(body | _unknown(response.provider_data, {"usage", *(body.keys() - {"stop_sequence"})}))
+        return encode_json(body | unnamed(response.provider_data, {"usage", *(body.keys() - {"stop_sequence"})}))
 
     def encode_error(self, error: LLMCallError) -> tuple[int, bytes]:
         """The status for the class of `error`, and the dialect's form of an error body."""
-        return _status(error)[0], _encode_json(_error(error))
+        return _status(error)[0], encode_json(_error(error))
 
     def stream_encoder(self) -> "AnthropicMessagesStreamEncoder":
         """An encoder for one streamed answer."""
@@ -217,12 +216,13 @@ class AnthropicMessagesStreamEncoder:
     """One answer as events of the dialect. Blocks are numbered in the order in which they begin."""
 
     def __init__(self) -> None:
+        self._own = OwnEvents("anthropic_messages")
         self._numbers: dict[int, int] = {}
         self._blocks: dict[int, Mapping[str, Any]] = {}
 
     def encode(self, event: Event) -> bytes:
         """The events of the wire for `event`; may be none."""
-        match event:
+        match self._own(event):
             case PartDelta(index=index, text=text):
                 return self._piece(index, text) if text else b""
             case ResponseStart(model=model, id=identity):
@@ -231,10 +231,10 @@ class AnthropicMessagesStreamEncoder:
                 return _frame("message_start", message=message)
             case PartStart(index=index, part=part):
                 return self._start(index, part)
-            case PartEnd():
-                return self._stop(event)
-            case ResponseEnd():
-                return _end(event)
+            case PartEnd() as end:
+                return self._stop(end)
+            case ResponseEnd() as end:
+                return _end(end)
 
     def encode_error(self, error: LLMCallError) -> bytes:
         """The error as the last event. No `message_stop` follows: the answer is not complete."""
@@ -272,7 +272,7 @@ class AnthropicMessagesStreamEncoder:
 
 
 def _request(wire: _Body, raw: Mapping[str, Any]) -> Request:
-    options = _unknown(raw, _Body.__struct_fields__)
+    options = unnamed(raw, _Body.__struct_fields__)
     messages = [_read_message(each, raw["messages"][at], f"$.messages[{at}]") for at, each in enumerate(wire.messages)]
     if wire.system is not None:
         messages.insert(0, Message(role="system", parts=_read_content(wire.system, "$.system")))
@@ -302,7 +302,7 @@ def _settings(wire: _Body, effort: str | None) -> Settings:
 
 def _effort(wire: _Body, raw: Mapping[str, Any], options: dict[str, Any]) -> str | None:
     """The effort that the canonical setting can say; what it cannot is kept in `options` as it came."""
-    config = _unknown(raw.get("output_config") or {}, {"format"})
+    config = unnamed(raw.get("output_config") or {}, {"format"})
     effort = None if wire.output_config is None else wire.output_config.effort
     if wire.thinking == ADAPTIVE and effort is not None:
         del config["effort"]
@@ -319,14 +319,20 @@ def _effort(wire: _Body, raw: Mapping[str, Any], options: dict[str, Any]) -> str
 
 def _tools(tools: Sequence[_Tool], raw: Mapping[str, Any], options: dict[str, Any]) -> tuple[Tool, ...]:
     given = raw.get("tools") or ()
-    if any(tool.type not in {None, "custom"} for tool in tools) or any(
-        _unknown(each, _Tool.__struct_fields__) for each in given
-    ):
+    if any(tool.type not in _OUR_TOOLS for tool in tools):  # tools that the server runs are no `Tool`
         options["tools"] = given
-    return tuple(
-        Tool(name=tool.name, description=tool.description or "", parameters=tool.input_schema, strict=tool.strict)
-        for tool in tools
-        if tool.type in {None, "custom"}
+    return tuple(_tool(tool, each) for tool, each in zip(tools, given, strict=True) if tool.type in _OUR_TOOLS)
+
+
+def _tool(tool: _Tool, raw: Mapping[str, Any]) -> Tool:
+    extra = unnamed(raw, _Tool.__struct_fields__)
+    return Tool(
+        name=tool.name,
+        description=tool.description or "",
+        parameters=tool.input_schema,
+        strict=tool.strict,
+        cache=take_marker(extra),
+        provider_data=extra,
     )
 
 
@@ -334,7 +340,7 @@ def _tool_choice(choice: _Choice) -> ToolChoice:
     if choice.type != "tool":
         return ToolChoice(mode=_MODES[choice.type])
     if choice.name is None:
-        raise _bad("$.tool_choice.name is missing")
+        raise MalformedError("$.tool_choice.name is missing")
     return ToolChoice(name=choice.name)
 
 
@@ -344,7 +350,7 @@ def _output(config: _OutputConfig | None) -> OutputSpec | None:
 
 def _read_message(wire: _Message, raw: Mapping[str, Any], where: str) -> Message:
     parts = _read_content(wire.content, f"{where}.content")
-    kept = _unknown(raw, MESSAGE_FIELDS)
+    kept = unnamed(raw, MESSAGE_FIELDS)
     if wire.role == "user" and parts and all(isinstance(part, ToolResult) for part in parts):
         return Message(role="tool", parts=parts, provider_data=kept)
     return Message(role=wire.role, parts=parts, provider_data=kept)
@@ -357,21 +363,21 @@ def _read_content(content: str | list[msgspec.Raw], where: str) -> tuple[Part, .
 
 
 def _read_block(raw: msgspec.Raw, where: str) -> Part:
-    block = _decode_json(raw)
+    block = decode_json(raw)
     kind = block.get("type") if isinstance(block, dict) else None
     if not isinstance(kind, str):
-        raise _bad(f"{where} is no block with a type")
+        raise MalformedError(f"{where} is no block with a type")
     read = _READERS.get(kind)
     if read is None:
         return Text(text="", provider_data={"block": block})
     try:
-        return read(raw, _unknown(block, BLOCK_FIELDS[kind]), where)
+        return read(raw, unnamed(block, BLOCK_FIELDS[kind]), where)
     except msgspec.ValidationError as error:
-        raise _bad(f"{where}: {error}") from error
+        raise MalformedError(f"{where}: {error}") from error
 
 
 def _read_text(raw: msgspec.Raw, extra: dict[str, Any], where: str) -> Text:  # noqa: ARG001  # as all readers of blocks
-    return Text(text=_decode_text(raw).text, provider_data=extra)
+    return Text(text=_decode_text(raw).text, cache=take_marker(extra), provider_data=extra)
 
 
 def _read_thinking(raw: msgspec.Raw, extra: dict[str, Any], where: str) -> Reasoning:  # noqa: ARG001  # the same
@@ -389,7 +395,7 @@ def _read_call(raw: msgspec.Raw, extra: dict[str, Any], where: str) -> ToolCall:
     block = _decode_call(raw)
     arguments = str(bytes(block.input), "utf-8")
     if not arguments.startswith("{"):
-        raise _bad(f"{where}.input is no object")
+        raise MalformedError(f"{where}.input is no object")
     return ToolCall(id=block.id, name=block.name, arguments=arguments, provider_data=extra)
 
 
@@ -398,39 +404,42 @@ def _read_result(raw: msgspec.Raw, extra: dict[str, Any], where: str) -> ToolRes
     parts = () if block.content is None else _read_content(block.content, f"{where}.content")
     inside = tuple(part for part in parts if isinstance(part, Text | Media))
     if len(inside) < len(parts):
-        raise _bad(f"{where}.content holds what is no text, image or document")
+        raise MalformedError(f"{where}.content holds what is no text, image or document")
     is_error = bool(block.is_error)
-    return ToolResult(call_id=block.tool_use_id, parts=inside, is_error=is_error, provider_data=extra)
+    marker = take_marker(extra)
+    return ToolResult(call_id=block.tool_use_id, parts=inside, is_error=is_error, cache=marker, provider_data=extra)
 
 
 def _read_image(raw: msgspec.Raw, extra: dict[str, Any], where: str) -> Media:
-    source = _decode_image(raw).source
+    source, marker = _decode_image(raw).source, take_marker(extra)
     if not _is_known(source, raw):
-        return Media(media_type=ANY_IMAGE, provider_data=extra | {"source": _decode_json(raw)["source"]})
+        kept = extra | {"source": decode_json(raw)["source"]}
+        return Media(media_type=ANY_IMAGE, cache=marker, provider_data=kept)
     if source.type == "url":
-        return Media(media_type=ANY_IMAGE, url=source.url, provider_data=extra)
-    data = _base64(source.data, f"{where}.source.data")
-    return Media(media_type=source.media_type, data=data, provider_data=extra)
+        return Media(media_type=ANY_IMAGE, url=source.url, cache=marker, provider_data=extra)
+    data = from_base64(source.data, f"{where}.source.data")
+    return Media(media_type=source.media_type, data=data, cache=marker, provider_data=extra)
 
 
 def _read_document(raw: msgspec.Raw, extra: dict[str, Any], where: str) -> Media:
     block = _decode_document(raw)
     source = block.source
+    common: dict[str, Any] = {"name": block.title, "cache": take_marker(extra), "provider_data": extra}
     if not _is_known(source, raw):
-        kept = extra | {"source": _decode_json(raw)["source"]}
-        return Media(media_type=STORED_FILE, name=block.title, provider_data=kept)
+        return Media(
+            media_type=STORED_FILE, **common | {"provider_data": extra | {"source": decode_json(raw)["source"]}}
+        )
     if source.type == "url":
-        return Media(media_type=PDF, url=source.url, name=block.title, provider_data=extra)
+        return Media(media_type=PDF, url=source.url, **common)
     if source.type == "text":
-        return Media(media_type=PLAIN_TEXT, data=source.data.encode(), name=block.title, provider_data=extra)
-    data = _base64(source.data, f"{where}.source.data")
-    return Media(media_type=source.media_type, data=data, name=block.title, provider_data=extra)
+        return Media(media_type=PLAIN_TEXT, data=source.data.encode(), **common)
+    return Media(media_type=source.media_type, data=from_base64(source.data, f"{where}.source.data"), **common)
 
 
 def _is_known(source: _Source, raw: msgspec.Raw) -> bool:
     """Whether the source can be said in full by a `Media`; a stored file or a list of blocks cannot."""
     fields = _SOURCE_FIELDS.get(source.type)
-    return fields is not None and fields == _decode_json(raw)["source"].keys()
+    return fields is not None and fields == decode_json(raw)["source"].keys()
 
 
 _decode_text = msgspec.json.Decoder(_TextBlock).decode
@@ -451,21 +460,6 @@ _READERS: Mapping[str, Callable[[msgspec.Raw, dict[str, Any], str], Part]] = {
 }
 
 
-def _base64(data: str, where: str) -> bytes:
-    try:
-        return b64decode(data, validate=True)
-    except ValueError as error:
-        raise _bad(f"{where} is no base64: {error}") from error
-
-
-def _bad(message: str) -> BadRequestError:
-    return BadRequestError(message, status=400, hint="Send the request as the Messages API defines it.")
-
-
-def _unknown(raw: Mapping[str, Any], known: Collection[str]) -> dict[str, Any]:
-    return {name: value for name, value in raw.items() if name not in known}
-
-
 def _message(model: str, identity: str | None) -> dict[str, Any]:
     return {"id": identity or "", "type": "message", "role": "assistant", "model": model, "stop_sequence": None}
 
@@ -483,15 +477,14 @@ def _block(part: Part) -> dict[str, Any]:
         case Reasoning() if extra.get("type") == "redacted_thinking":
             return dict(extra)
         case Reasoning(text=text, signature=signature):
-            kept = extra if extra.get("type") in THOUGHTS else {}  # what other dialects keep is not for this one
-            return {**kept, "type": "thinking", "thinking": text, "signature": signature or ""}
+            return {**extra, "type": "thinking", "thinking": text, "signature": signature or ""}
     raise UnsupportedError(f"an answer of the Messages API cannot hold a {type(part).__name__}")
 
 
 def _input(arguments: str) -> Any:
     """A tool call's input: the model's own text where it is an object, else that text in one."""
     try:
-        is_object = type(_decode_json(arguments)) is dict
+        is_object = type(decode_json(arguments)) is dict
     except (ValueError, RecursionError):
         is_object = False
     if is_object:
@@ -511,7 +504,7 @@ def _added(block: Mapping[str, Any], kept: Mapping[str, Any]) -> dict[str, Any]:
 
 def _end(event: ResponseEnd) -> bytes:
     kept = event.provider_data
-    delta = {"stop_sequence": None} | _unknown(kept, {"usage"}) | {"stop_reason": _stop(event.finish_reason)}
+    delta = {"stop_sequence": None} | unnamed(kept, {"usage"}) | {"stop_reason": _stop(event.finish_reason)}
     frame = _frame("message_delta", delta=delta, usage=_usage(event.usage, kept))
     return frame + _frame("message_stop")
 
@@ -525,16 +518,18 @@ def _stop(reason: FinishReason) -> str:
 
 
 def _usage(usage: Usage, kept: Mapping[str, Any]) -> dict[str, Any]:
-    wire = dict(_mapping(kept.get("usage")))
-    cached, written = usage.cached_input_tokens, wire.get(CACHE_WRITE)
+    wire = dict(as_mapping(kept.get("usage")))
+    cached, written = usage.cached_input_tokens, usage.cache_write_input_tokens
     if usage.input_tokens is not None:
-        wire["input_tokens"] = max(usage.input_tokens - (cached or 0) - (written if type(written) is int else 0), 0)
+        wire["input_tokens"] = max(usage.input_tokens - (cached or 0) - (written or 0), 0)
     if cached is not None:
         wire["cache_read_input_tokens"] = cached
+    if written is not None:
+        wire["cache_creation_input_tokens"] = written
     if usage.output_tokens is not None:
         wire["output_tokens"] = usage.output_tokens
     if usage.reasoning_tokens is not None:
-        details = _mapping(wire.get("output_tokens_details"))
+        details = as_mapping(wire.get("output_tokens_details"))
         wire["output_tokens_details"] = {**details, "thinking_tokens": usage.reasoning_tokens}
     return wire
 
@@ -555,8 +550,4 @@ def _frame(kind: str, **fields: Any) -> bytes:
 
 
 def _event(value: Mapping[str, Any]) -> bytes:
-    return f"event: {value['type']}\ndata: ".encode() + _encode_json(value) + b"\n\n"
-
-
-def _mapping(value: Any) -> Mapping[str, Any]:
-    return value if isinstance(value, Mapping) else {}
+    return f"event: {value['type']}\ndata: ".encode() + encode_json(value) + b"\n\n"

@@ -21,9 +21,7 @@ How canonical values stand on the wire, beside the obvious:
 """
 
 import re
-from base64 import b64encode
 from collections.abc import Collection, Mapping, Sequence
-from math import isfinite
 from typing import Any
 
 import msgspec
@@ -39,8 +37,17 @@ from llm_call.core.wire.gemini_answer import UNKNOWN_TYPE, GeminiStreamDecoder, 
 from llm_call.core.wire.gemini_errors import failed
 from llm_call.core.wire.gemini_schema import subset
 from llm_call.core.wire.http_errors import excerpt
-from llm_call.core.wire.reading import parse
-from llm_call.core.wire.schema import with_string_limit
+from llm_call.core.wire.native_schema import limited_strings, note_left_out
+from llm_call.core.wire.origin import marked_events, own_request
+from llm_call.core.wire.reading import decode_json, parse, split_data_url
+from llm_call.core.wire.writing import (
+    add_settings,
+    as_mapping,
+    base64_text,
+    beside,
+    check_choice,
+    encode_body,
+)
 
 SETTINGS: Mapping[str, str] = {
     "max_output_tokens": "maxOutputTokens",
@@ -65,9 +72,6 @@ _BUDGETED = "gemini-2.5"
 _OURS = frozenset({"model", "contents", "messages", "systemInstruction", "system_instruction", "stream", "alt"})
 _MERGED = frozenset({"generationConfig", "toolConfig", "functionCallingConfig"})
 _HEADERS = {"content-type": "application/json"}
-_DATA_URL = re.compile(r"data:([^;,]+);base64,([A-Za-z0-9+/=]*)")
-_encode_json = msgspec.json.Encoder().encode
-_decode_json = msgspec.json.Decoder().decode
 
 
 class GeminiCodec:
@@ -78,12 +82,8 @@ class GeminiCodec:
     def encode_request(self, request: Request, *, stream: bool, profile: Profile) -> WireRequest:
         """The request as the body of a POST to `models/{model}:generateContent`, or its streamed twin."""
         path, notices = _path(request.model, stream), Notices()
-        try:
-            body = _encode_json(_body(request, profile, notices))
-        except (TypeError, ValueError, RecursionError) as error:
-            raise UnsupportedError(
-                f"the request cannot be written as JSON: {error}", hint="Look for what is no JSON value, or no Unicode."
-            ) from error
+        own = own_request(request, self.name, notices)
+        body = encode_body(lambda: _body(own, profile, notices))
         return WireRequest(path=path, body=body, headers=_HEADERS, stream=stream, notices=tuple(notices))
 
     def decode_response(self, body: bytes) -> Response:
@@ -96,7 +96,7 @@ class GeminiCodec:
         answer = parse(body)
         if error_in(answer) is not None:
             raise ProtocolError(f"an error came with the status of a success: {excerpt(body, 200)}")
-        return fold(read_answer(answer, body).events)
+        return fold(marked_events(read_answer(answer, body).events, self.name))
 
     def decode_error(self, status: int, headers: Mapping[str, str], body: bytes) -> APIError:
         """The error of a failed response."""
@@ -141,13 +141,9 @@ def _body(request: Request, profile: Profile, notices: Notices) -> dict[str, Any
 
 
 def _generation_config(request: Request, has_tools: bool, notices: Notices) -> dict[str, Any]:  # noqa: FBT001  # a fact, no switch
-    settings, config = request.settings, {}
-    for name, wire in SETTINGS.items():
-        value = getattr(settings, name)
-        if value is not None:
-            if type(value) is float and not isfinite(value):
-                raise UnsupportedError(f"settings.{name} is {value}, which JSON cannot say", hint="Give a number.")
-            config[wire] = value
+    settings = request.settings
+    config: dict[str, Any] = {}
+    add_settings(config, settings, SETTINGS)
     if settings.stop:
         config["stopSequences"] = settings.stop
     if settings.reasoning_effort is not None:
@@ -206,17 +202,10 @@ def _schema(spec: OutputSpec, schema: Mapping[str, Any], profile: Profile, notic
         else:
             notices.add("output.description", "dropped", "the schema has a description of its own")
     taken = subset(schema, profile.unenforced_keywords)
-    for keyword in taken.left_out:
-        notices.add("output.schema", "emulated", f"`{keyword}` is checked on the answer, not by the provider")
+    note_left_out(taken.left_out, notices)
     for keyword in taken.translated:
         notices.add("output.schema", "translated", _TRANSLATED[keyword])
-    if profile.string_limit is None:
-        return taken.schema
-    limited, bounded = with_string_limit(taken.schema, profile.string_limit)
-    if bounded:
-        limit = f"{bounded} strings without a bound may have at most {profile.string_limit} characters"
-        notices.add("output.schema", "translated", limit)
-    return limited
+    return limited_strings(taken.schema, profile, notices)
 
 
 _TRANSLATED: Mapping[str, str] = {
@@ -233,7 +222,13 @@ _TRANSLATED: Mapping[str, str] = {
 
 def _add_tools(body: dict[str, Any], request: Request, has_tools: bool, notices: Notices) -> None:  # noqa: FBT001  # a fact, no switch
     if request.tools:
-        body["tools"] = [{"functionDeclarations": [_tool(tool) for tool in request.tools]}]
+        body["tools"] = [
+            {
+                "functionDeclarations": [
+                    _tool(tool, f"tools[{index}]", notices) for index, tool in enumerate(request.tools)
+                ]
+            }
+        ]
     choice = request.tool_choice
     config = {} if choice is None else _calling_config(choice, has_tools, notices)
     if any(tool.strict is not None for tool in request.tools):
@@ -242,21 +237,17 @@ def _add_tools(body: dict[str, Any], request: Request, has_tools: bool, notices:
         body["toolConfig"] = {"functionCallingConfig": config}
 
 
-def _tool(tool: Tool) -> dict[str, Any]:
+def _tool(tool: Tool, field: str, notices: Notices) -> dict[str, Any]:
     function: dict[str, Any] = {"name": tool.name}
     if tool.description:
         function["description"] = tool.description
     if tool.parameters:
         function["parametersJsonSchema"] = tool.parameters
-    return function
+    return beside(function, tool.provider_data, function.keys(), f"{field}.provider_data", notices)
 
 
 def _calling_config(choice: ToolChoice, has_tools: bool, notices: Notices) -> dict[str, Any]:  # noqa: FBT001  # a fact, no switch
-    if choice.mode == "none" and choice.name is not None:
-        raise UnsupportedError("tool_choice says none and names a tool", hint="Leave one of the two out.")
-    must = choice.mode == "required" or choice.name is not None
-    if must and not has_tools:
-        raise UnsupportedError("tool_choice demands a call and there are no tools", hint="Give the tools.")
+    check_choice(choice, has_tools=has_tools)
     if not has_tools:
         notices.add("tool_choice", "dropped", "it says nothing where there are no tools")
         return {}
@@ -277,7 +268,7 @@ def _add_strictness(config: dict[str, Any], tools: Sequence[Tool], notices: Noti
 
 
 def _add_options(body: dict[str, Any], options: Mapping[str, Any], notices: Notices) -> None:
-    given = _mapping(options.get("generationConfig"))
+    given = as_mapping(options.get("generationConfig"))
     if given.get("candidateCount") not in (None, 1):
         raise UnsupportedError("provider_options asks for several answers", hint="Ask several times.")
     for name, value in options.items():
@@ -336,7 +327,7 @@ class _Contents:
             self.wire[-1]["parts"] += parts
             return
         known = {"role": "model" if message.role == "assistant" else "user", "parts": parts}
-        self.wire.append(_beside(known, message.provider_data, CONTENT_FIELDS, f"{field}.provider_data", self._notices))
+        self.wire.append(beside(known, message.provider_data, CONTENT_FIELDS, f"{field}.provider_data", self._notices))
         self._after_results = message.role == "tool"
 
     def _names_a_function(self, message: Message) -> bool:
@@ -417,14 +408,13 @@ def _misplaced(part: Part, message: Message, field: str) -> UnsupportedError:
 
 def _text(part: Text, field: str, notices: Notices) -> dict[str, Any]:
     extra = part.provider_data
+    if part.refusal:
+        notices.add(f"{field}.refusal", "dropped", "a refusal is a text like any other here")
     if not extra:
         return {"text": part.text}
-    if "refusal" in extra:  # how other dialects mark the text in which a model refuses
-        notices.add(f"{field}.provider_data.refusal", "dropped", "a refusal is a text like any other here")
-        extra = {name: value for name, value in extra.items() if name != "refusal"}
     if not part.text and not extra.keys() <= BESIDE_DATA | PART_DATA:
         return dict(extra)
-    return _beside({"text": part.text}, extra, PART_DATA, f"{field}.provider_data", notices)
+    return beside({"text": part.text}, extra, PART_DATA, f"{field}.provider_data", notices)
 
 
 def _reasoning(part: Reasoning, field: str, notices: Notices) -> dict[str, Any] | None:
@@ -435,7 +425,7 @@ def _reasoning(part: Reasoning, field: str, notices: Notices) -> dict[str, Any] 
     if part.signature is not None:
         known["thoughtSignature"] = part.signature
     extra = {name: value for name, value in part.provider_data.items() if name != "thought"}
-    return _beside(known, extra, PART_DATA | {"thoughtSignature"}, f"{field}.provider_data", notices)
+    return beside(known, extra, PART_DATA | {"thoughtSignature"}, f"{field}.provider_data", notices)
 
 
 def _call(call: ToolCall, field: str, notices: Notices) -> dict[str, Any]:
@@ -452,7 +442,7 @@ def _arguments(call: ToolCall, field: str, notices: Notices) -> msgspec.Raw:
         notices.add(f"{field}.arguments", "translated", "no arguments at all are sent as an empty object")
         text = "{}"
     try:
-        is_object = type(_decode_json(text)) is dict
+        is_object = type(decode_json(text)) is dict
     except (ValueError, RecursionError):
         is_object = False
     if not is_object:
@@ -464,7 +454,7 @@ def _arguments(call: ToolCall, field: str, notices: Notices) -> msgspec.Raw:
 
 
 def _has_made_up_id(call: ToolCall) -> bool:
-    inside = _mapping(call.provider_data.get("functionCall"))
+    inside = as_mapping(call.provider_data.get("functionCall"))
     return "id" in inside and inside["id"] is None
 
 
@@ -474,14 +464,15 @@ def _media(part: Media, field: str, notices: Notices) -> dict[str, Any]:
     if part.data is not None:
         if part.url is not None:
             notices.add(f"{field}.url", "dropped", "the bytes are sent, so the URL is not")
-        inline = {"mimeType": part.media_type, "data": b64encode(part.data).decode("ascii")}
+        inline = {"mimeType": part.media_type, "data": base64_text(part.data)}
         return _part_with("inlineData", inline, part.provider_data, inline.keys(), field, notices)
-    if part.url is None or (part.url.startswith("data:") and not _DATA_URL.fullmatch(part.url)):
+    found = split_data_url(part.url or "")
+    if part.url is None or (part.url.startswith("data:") and found is None):
         what = "with neither data nor URL" if part.url is None else "in a data URL that is no base64"
         raise UnsupportedError(f"{field}: the dialect takes no {part.media_type} {what}", hint="Give the bytes.")
-    if found := _DATA_URL.fullmatch(part.url):
+    if found is not None:
         notices.add(field, "translated", "a data URL is the same as bytes")
-        inline = {"mimeType": found[1], "data": found[2]}
+        inline = {"mimeType": found[0], "data": found[1]}
         return _part_with("inlineData", inline, part.provider_data, inline.keys(), field, notices)
     file = {"fileUri": part.url}
     if "*" not in part.media_type and part.media_type != UNKNOWN_TYPE:  # else the type is not known
@@ -495,22 +486,7 @@ def _part_with(
     """The part `{name: known}`, with what `provider_data` says inside and beside it."""
     if not extra:
         return {name: known}
-    inside = {key: value for key, value in _mapping(extra.get(name)).items() if value is not None}
-    known = _beside(known, inside, reserved, f"{field}.provider_data.{name}", notices)
-    beside = {key: value for key, value in extra.items() if key != name}
-    return _beside({name: known}, beside, PART_DATA, f"{field}.provider_data", notices)
-
-
-def _beside(
-    known: dict[str, Any], extra: Mapping[str, Any], reserved: Collection[str], place: str, notices: Notices
-) -> dict[str, Any]:
-    """`known`, and what `extra`, which stands at `place` in the request, says beside it."""
-    if not extra:
-        return known
-    for name in sorted(extra.keys() & set(reserved)):
-        notices.add(f"{place}.{name}", "dropped", "the dialect's own field says this")
-    return {name: value for name, value in extra.items() if name not in reserved} | known
-
-
-def _mapping(value: Any) -> Mapping[str, Any]:
-    return value if isinstance(value, Mapping) else {}
+    inside = {key: value for key, value in as_mapping(extra.get(name)).items() if value is not None}
+    known = beside(known, inside, reserved, f"{field}.provider_data.{name}", notices)
+    rest = {key: value for key, value in extra.items() if key != name}
+    return beside({name: known}, rest, PART_DATA, f"{field}.provider_data", notices)

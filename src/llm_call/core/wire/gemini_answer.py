@@ -20,8 +20,6 @@ What `Response.provider_data` keeps: unknown top-level fields and `promptFeedbac
 field for. Null and empty values are left out.
 """
 
-import binascii
-from base64 import b64decode
 from collections.abc import Collection, Mapping
 from typing import Any
 
@@ -39,9 +37,12 @@ from llm_call.core.wire.reading import (
     array,
     count,
     decode_json,
+    from_base64,
     mapping,
+    merge,
     parse,
     string,
+    unknown,
     unreadable,
 )
 
@@ -70,7 +71,6 @@ _USAGE_FIELDS = frozenset(
     {"promptTokenCount", "candidatesTokenCount", "cachedContentTokenCount", "thoughtsTokenCount", "totalTokenCount"}
 )
 _ADDED_UP = frozenset({"citationMetadata", "logprobsResult"})  # a chunk has only its own share of these
-_EMPTY: tuple[Any, ...] = (None, [], {}, "")
 _EMPTY_TEXT, _EMPTY_THOUGHT = Text(text=""), Reasoning(text="", provider_data=THOUGHT)
 
 
@@ -139,7 +139,10 @@ class AnswerReader:
             self.finish = string(finish, "finishReason")
         if not candidate.keys() <= _CANDIDATE_FIELDS:
             for name, value in _unknown(candidate, _CANDIDATE_FIELDS).items():
-                _add(self._candidate_extra, name, value)
+                if name in _ADDED_UP:
+                    merge(self._candidate_extra, {name: value})
+                else:
+                    self._candidate_extra[name] = value
 
     def _part(self, part: Mapping[str, Any]) -> None:
         if "text" in part or part.keys() <= {"thought", "thoughtSignature"}:
@@ -215,6 +218,8 @@ class GeminiStreamDecoder(AnswerStreamDecoder[AnswerReader]):
     Without `alt=sse` the body is an array of chunks, and read whole.
     """
 
+    dialect = "gemini"
+
     def __init__(self) -> None:
         super().__init__(AnswerReader())
 
@@ -285,13 +290,9 @@ def _read(answer: Any) -> AnswerReader:
 
 def _inline(part: Mapping[str, Any]) -> Media:
     inline = mapping(part["inlineData"], "inlineData")
-    try:
-        data = b64decode(string(inline.get("data"), "inlineData.data"), validate=True)
-    except (binascii.Error, ValueError) as error:
-        raise MalformedError("inlineData.data is no base64") from error
     return Media(
         media_type=string(inline.get("mimeType"), "inlineData.mimeType") or UNKNOWN_TYPE,
-        data=data,
+        data=from_base64(string(inline.get("data"), "inlineData.data"), "inlineData.data"),
         provider_data=_kept(part, "inlineData", _unknown(inline, _INLINE_FIELDS)),
     )
 
@@ -336,16 +337,5 @@ def _usage(usage: Mapping[str, Any]) -> tuple[Usage, dict[str, Any]]:
 
 
 def _unknown(wire: Mapping[str, Any], known: Collection[str]) -> dict[str, Any]:
-    """The fields that are not known and not empty."""
-    return {name: value for name, value in wire.items() if name not in known and (value or value not in _EMPTY)}
-
-
-def _add(into: dict[str, Any], name: str, value: Any) -> None:
-    """Add a chunk's field of the candidate to those before: shares are added up, else the last word counts."""
-    old = into.get(name)
-    if name not in _ADDED_UP or type(old) is not dict or type(value) is not dict:
-        into[name] = value
-        return
-    for inner, more in value.items():
-        lists = type(old.get(inner)) is list and type(more) is list
-        old[inner] = [*old[inner], *more] if lists else more
+    """The fields that are not known and not empty; this dialect says nothing in empty texts too."""
+    return {name: value for name, value in unknown(wire, known).items() if value != ""}

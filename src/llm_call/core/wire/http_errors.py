@@ -57,6 +57,12 @@ _BY_CODE: Mapping[str, type[APIError]] = {
     "authentication_error": AuthenticationError,
     "billing_error": PermissionDeniedError,
     "invalid_api_key": AuthenticationError,
+    **dict.fromkeys(("INVALID_ARGUMENT", "FAILED_PRECONDITION", "OUT_OF_RANGE"), BadRequestError),  # Google
+    "UNAUTHENTICATED": AuthenticationError,
+    "PERMISSION_DENIED": PermissionDeniedError,
+    "NOT_FOUND": NotFoundError,
+    "RESOURCE_EXHAUSTED": RateLimitError,
+    "UNAVAILABLE": OverloadedError,
     "invalid_request_error": BadRequestError,
     "model_not_found": NotFoundError,
     "not_found_error": NotFoundError,
@@ -69,7 +75,7 @@ _BY_CODE: Mapping[str, type[APIError]] = {
     "unavailable_error": OverloadedError,  # llama.cpp
 }
 _OUT_OF_QUOTA = frozenset({"insufficient_quota", "billing_hard_limit_reached", "billing_not_active"})
-_HINTS: Mapping[type[APIError], str] = {
+HINTS: Mapping[type[APIError], str] = {
     AuthenticationError: "Check the credential of this provider.",
     PermissionDeniedError: "Check what this credential may use, and its billing.",
     NotFoundError: "Check the model's name and the base URL.",
@@ -105,10 +111,10 @@ def decode_http_error(status: int, headers: Mapping[str, str], body: bytes) -> A
         status=status,
         code=code,
         request_id=headers.get("x-request-id"),
-        retry_after=retry_after(headers),
         body=excerpt(body, BODY_EXCERPT),
         hint=_hint(kind, report),
     )
+    take_wait(error, asked_wait(headers))
     if headers.get("x-should-retry") == "false" or code in _OUT_OF_QUOTA:
         error.retryable = False
     return error
@@ -149,8 +155,18 @@ def read_report(payload: Any) -> Report:
     )
 
 
-def retry_after(headers: Mapping[str, str]) -> float | None:
-    """How many seconds the server asks to wait, between 0 and a day; `None` when it does not say.
+def take_wait(error: APIError, seconds: float | None) -> None:
+    """Take in how long the server asks to wait: as it says between 0 and a day; what is beyond is clamped and noted."""
+    if seconds is None:
+        return
+    error.retry_after = min(max(seconds, 0.0), MAX_RETRY_AFTER)
+    if error.retry_after != seconds:
+        note = f"The server asked to wait {seconds:g} s, of which {error.retry_after:g} s are heeded."
+        error.hint = f"{error.hint} {note}".strip()
+
+
+def asked_wait(headers: Mapping[str, str]) -> float | None:
+    """How many seconds the server asks to wait, whatever it says; `None` when it does not say.
 
     `retry-after-ms` comes before `Retry-After` (seconds, or a date relative to the response's own `Date`), and that
     before `x-ratelimit-reset-*` (durations such as `6m0s`) of what has nothing remaining.
@@ -162,7 +178,7 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
         _reset(headers),
     ):
         if seconds is not None:
-            return min(max(seconds, 0.0), MAX_RETRY_AFTER)
+            return seconds
     return None
 
 
@@ -208,7 +224,7 @@ def _hint(kind: type[APIError], report: Report) -> str:
             f"The prompt has {prompt} tokens, the window {window}: shorten it by {prompt - window} tokens and leave "
             "room for the answer, or use a model with a larger window."
         )
-    return _HINTS.get(kind, "")
+    return HINTS.get(kind, "")
 
 
 def _json(body: bytes) -> Any:

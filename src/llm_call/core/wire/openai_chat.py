@@ -13,12 +13,8 @@ How canonical values stand on the wire, beside the obvious:
   name of the wire part is laid inside that: `{"image_url": {"detail": "low"}}`.
 """
 
-from base64 import b64encode
-from collections.abc import Collection, Mapping, Sequence
-from math import isfinite
+from collections.abc import Mapping, Sequence
 from typing import Any
-
-import msgspec
 
 from llm_call.core.domain.errors import APIError, ProtocolError, UnsupportedError
 from llm_call.core.domain.events import fold
@@ -27,16 +23,32 @@ from llm_call.core.domain.profile import Profile
 from llm_call.core.domain.request import OutputSpec, Request, Settings, Tool, ToolChoice
 from llm_call.core.domain.response import Response
 from llm_call.core.wire.base import Notices, WireRequest
+from llm_call.core.wire.caching import cache_field
 from llm_call.core.wire.http_errors import decode_http_error, excerpt
+from llm_call.core.wire.native_schema import strict_fields
 from llm_call.core.wire.openai_chat_answer import (
     REASONING_FIELDS,
-    REFUSAL,
     OpenAIChatStreamDecoder,
     is_error,
     read_answer,
 )
+from llm_call.core.wire.origin import marked_events, own_request
 from llm_call.core.wire.reading import parse
-from llm_call.core.wire.schema import with_string_limit, without_keywords
+from llm_call.core.wire.writing import (
+    ANY_IMAGE,
+    FILE_NAME,
+    STORED_FILE,
+    Located,
+    add_settings,
+    as_mapping,
+    base64_text,
+    beside,
+    check_choice,
+    content,
+    data_url,
+    encode_body,
+    plain_text,
+)
 
 SETTINGS: Mapping[str, str] = {
     "max_output_tokens": "max_tokens",
@@ -50,7 +62,9 @@ SETTINGS: Mapping[str, str] = {
     "reasoning_effort": "reasoning_effort",
     "parallel_tool_calls": "parallel_tool_calls",
 }
-MESSAGE_FIELDS = frozenset({"role", "name", "content", "refusal", "tool_calls", "tool_call_id", *REASONING_FIELDS})
+MESSAGE_FIELDS = frozenset(
+    {"role", "name", "content", "refusal", "tool_calls", "tool_call_id", "function_call", *REASONING_FIELDS}
+)
 CALL_FIELDS = frozenset({"id", "index", "type", "function"})
 FUNCTION_FIELDS = frozenset({"name", "arguments"})
 PART_FIELDS: Mapping[str, frozenset[str]] = {
@@ -64,16 +78,11 @@ INNER_FIELDS: Mapping[str, frozenset[str]] = {
     "input_audio": frozenset({"data", "format"}),
     "file": frozenset({"filename", "file_data"}),
 }
-ANY_IMAGE = "image/*"  # the type of an image of which only the URL is known
-STORED_FILE = "application/octet-stream"  # the type of a file of which only the provider's id is known
 AUDIO_FORMATS: Mapping[str, str] = {"audio/mpeg": "mp3", "audio/mp3": "mp3", "audio/x-wav": "wav"}
-FILE_NAME = "document"
 
 _OURS = frozenset({"model", "messages", "stream"})
 _CANONICAL = frozenset({*SETTINGS.values(), "max_completion_tokens", "stop", "tools", "tool_choice", "response_format"})
 _HEADERS = {"content-type": "application/json"}
-Located = Sequence[tuple[str, Part]]  # parts, each with its place in the request
-_encode_json = msgspec.json.Encoder().encode
 
 
 class OpenAIChatCodec:
@@ -84,12 +93,8 @@ class OpenAIChatCodec:
     def encode_request(self, request: Request, *, stream: bool, profile: Profile) -> WireRequest:
         """The request as the body of a POST to `chat/completions`."""
         notices = Notices()
-        try:
-            body = _encode_json(_body(request, stream, profile, notices))
-        except (TypeError, ValueError, RecursionError) as error:
-            raise UnsupportedError(
-                f"the request cannot be written as JSON: {error}", hint="Look for what is no JSON value, or no Unicode."
-            ) from error
+        own = own_request(request, self.name, notices, cache_markers=profile.cache_markers)
+        body = encode_body(lambda: _body(own, stream, profile, notices))
         return WireRequest(path="/chat/completions", body=body, headers=_HEADERS, stream=stream, notices=tuple(notices))
 
     def decode_response(self, body: bytes) -> Response:
@@ -97,7 +102,7 @@ class OpenAIChatCodec:
         answer = parse(body)
         if is_error(answer):
             raise ProtocolError(f"an error came with the status of a success: {excerpt(body, 200)}")
-        return fold(read_answer(answer, body).events)
+        return fold(marked_events(read_answer(answer, body).events, self.name))
 
     def decode_error(self, status: int, headers: Mapping[str, str], body: bytes) -> APIError:
         """The error of a failed response."""
@@ -112,7 +117,7 @@ def _body(request: Request, stream: bool, profile: Profile, notices: Notices) ->
     options = request.provider_options
     body: dict[str, Any] = {"model": request.model, "messages": _messages(request.messages, notices)}
     if request.tools:
-        body["tools"] = [_tool(tool) for tool in request.tools]
+        body["tools"] = [_tool(tool, f"tools[{index}]", notices) for index, tool in enumerate(request.tools)]
     has_tools = bool(request.tools or options.get("tools"))
     _add_settings(body, request.settings, has_tools, notices)
     if "max_tokens" in body:
@@ -131,27 +136,22 @@ def _add_stream(body: dict[str, Any], stream: bool, notices: Notices) -> None:  
     given = body.pop("stream_options", None)
     if stream:
         body["stream"] = True
-        body["stream_options"] = {**_mapping(given), "include_usage": True}
-        if "include_usage" in _mapping(given):
+        body["stream_options"] = {**as_mapping(given), "include_usage": True}
+        if "include_usage" in as_mapping(given):
             notices.add("provider_options.stream_options", "translated", "the usage is always asked for")
     elif given is not None:
         notices.add("provider_options.stream_options", "dropped", "nothing is streamed")
 
 
 def _add_settings(body: dict[str, Any], settings: Settings, has_tools: bool, notices: Notices) -> None:  # noqa: FBT001  # a fact, no switch
-    for name, wire in SETTINGS.items():
-        value = getattr(settings, name)
-        if value is not None:
-            if type(value) is float and not isfinite(value):
-                raise UnsupportedError(f"settings.{name} is {value}, which JSON cannot say", hint="Give a number.")
-            body[wire] = value
+    add_settings(body, settings, SETTINGS)
     if settings.stop:
         body["stop"] = settings.stop
     if not has_tools and body.pop("parallel_tool_calls", None) is not None:
         notices.add("settings.parallel_tool_calls", "dropped", "it is only taken beside tools, and there are none")
 
 
-def _tool(tool: Tool) -> dict[str, Any]:
+def _tool(tool: Tool, field: str, notices: Notices) -> dict[str, Any]:
     function: dict[str, Any] = {"name": tool.name}
     if tool.description:
         function["description"] = tool.description
@@ -159,15 +159,13 @@ def _tool(tool: Tool) -> dict[str, Any]:
         function["parameters"] = tool.parameters
     if tool.strict is not None:
         function["strict"] = tool.strict
-    return {"type": "function", "function": function}
+    return _named(
+        "function", {"type": "function", **cache_field(tool.cache)}, function, tool.provider_data, field, notices
+    )
 
 
 def _add_tool_choice(body: dict[str, Any], choice: ToolChoice, has_tools: bool, notices: Notices) -> None:  # noqa: FBT001  # a fact, no switch
-    must = choice.mode == "required" or choice.name is not None
-    if choice.mode == "none" and choice.name is not None:
-        raise UnsupportedError("tool_choice says none and names a tool", hint="Leave one of the two out.")
-    if must and not has_tools:
-        raise UnsupportedError("tool_choice demands a call and there are no tools", hint="Give the tools.")
+    check_choice(choice, has_tools=has_tools)
     if not has_tools:
         notices.add("tool_choice", "dropped", "it is only taken beside tools, and there are none")
     elif choice.name is None:
@@ -189,27 +187,10 @@ def _add_output(body: dict[str, Any], spec: OutputSpec, profile: Profile, notice
         body["response_format"] = {"type": "json_object"}
         notices.add("output", "emulated", "this model answers in JSON, and is told the schema in the prompt")
     else:
-        wire: dict[str, Any] = {"name": spec.name, "schema": _schema(spec.schema, profile, notices)}
-        if spec.strict is not None:
-            wire["strict"] = spec.strict
+        wire: dict[str, Any] = {"name": spec.name, **strict_fields(spec, profile, notices)}
         if spec.description is not None:
             wire["description"] = spec.description
         body["response_format"] = {"type": "json_schema", "json_schema": wire}
-
-
-def _schema(schema: Mapping[str, Any], profile: Profile, notices: Notices) -> Mapping[str, Any]:
-    if profile.unenforced_keywords:
-        schema, left_out = without_keywords(schema, profile.unenforced_keywords)
-        for keyword in left_out:
-            notices.add(
-                "output.schema", "emulated", f"`{keyword}` is checked on the answer, not by the model's grammar"
-            )
-    if profile.string_limit is not None:
-        schema, bounded = with_string_limit(schema, profile.string_limit)
-        if bounded:
-            limit = f"{bounded} strings without a bound may have at most {profile.string_limit} characters"
-            notices.add("output.schema", "translated", limit)
-    return schema
 
 
 def _add_options(body: dict[str, Any], options: Mapping[str, Any], notices: Notices) -> None:
@@ -227,10 +208,8 @@ def _add_options(body: dict[str, Any], options: Mapping[str, Any], notices: Noti
 def _messages(messages: Sequence[Message], notices: Notices) -> list[dict[str, Any]]:
     wire: list[dict[str, Any]] = []
     for index, message in enumerate(messages):
-        parts = message.parts
-        plain = len(parts) == 1 and type(parts[0]) is Text and not parts[0].provider_data
-        if plain and message.role != "tool" and message.name is None and not message.provider_data:
-            wire.append({"role": message.role, "content": message.text})
+        if (text := plain_text(message)) is not None:
+            wire.append({"role": message.role, "content": text})
         else:
             wire += _message(message, f"messages[{index}]", notices)
     return wire
@@ -261,10 +240,13 @@ def _result(message: Message, result: ToolResult, where: str, field: str, notice
     if result.is_error:
         notices.add(f"{where}.is_error", "dropped", "only the content can say that a tool failed")
     located = [(f"{where}.parts[{index}]", part) for index, part in enumerate(result.parts)]
-    known = {"role": "tool", "tool_call_id": result.call_id, "content": _content(located, "tool", where, notices)}
+    known: dict[str, Any] = {"role": "tool", "tool_call_id": result.call_id, **cache_field(result.cache)}
+    known["content"] = _content(located, "tool", where, notices)
     if message.name is not None:
         known["name"] = message.name
-    return _beside(known, {**message.provider_data, **result.provider_data}, MESSAGE_FIELDS, field, notices)
+    return beside(
+        known, {**message.provider_data, **result.provider_data}, MESSAGE_FIELDS, f"{field}.provider_data", notices
+    )
 
 
 def _turn(message: Message, located: Located, field: str, notices: Notices) -> dict[str, Any]:
@@ -278,7 +260,7 @@ def _turn(message: Message, located: Located, field: str, notices: Notices) -> d
         known["content"] = None
     else:
         known["content"] = _content(located, message.role, field, notices)
-    return _beside(known, message.provider_data, MESSAGE_FIELDS, field, notices)
+    return beside(known, message.provider_data, MESSAGE_FIELDS, f"{field}.provider_data", notices)
 
 
 def _add_assistant_fields(known: dict[str, Any], located: Located, field: str, notices: Notices) -> Located:
@@ -289,7 +271,7 @@ def _add_assistant_fields(known: dict[str, Any], located: Located, field: str, n
     if list(located) != [each for place in places.values() for each in place]:
         notices.add(f"{field}.parts", "translated", "reasoning, text, refusal and tool calls are sent in this order")
     _add_reasoning(known, places["reasoning"], field, notices)
-    if refusals := [part.text for _, part in places["refusal"] if isinstance(part, Text)]:
+    if refusals := [_refusal(part, where, notices) for where, part in places["refusal"]]:
         known["refusal"] = _joined(refusals, field, notices)
     if places["calls"]:
         calls = [(where, part) for where, part in places["calls"] if isinstance(part, ToolCall)]
@@ -303,9 +285,15 @@ def _place(part: Part) -> str:
             return "reasoning"
         case ToolCall():
             return "calls"
-        case Text() if part.provider_data == REFUSAL:
+        case Text(refusal=True):
             return "refusal"
     return "content"
+
+
+def _refusal(part: Part, field: str, notices: Notices) -> str:
+    if part.provider_data or (isinstance(part, Text) and part.cache):
+        notices.add(field, "dropped", "chat completions take the refusal's text alone")
+    return part.text if isinstance(part, Text) else ""
 
 
 def _add_reasoning(known: dict[str, Any], located: Located, field: str, notices: Notices) -> None:
@@ -329,36 +317,36 @@ def _joined(texts: Sequence[str], field: str, notices: Notices) -> str:
 
 def _call(call: ToolCall, field: str, notices: Notices) -> dict[str, Any]:
     function = {"name": call.name, "arguments": call.arguments}
-    known: dict[str, Any] = {"id": call.id, "type": "function", "function": function}
-    if not call.provider_data:
-        return known
-    extra = dict(call.provider_data)
-    inside = _mapping(extra.pop("function", None))
-    known["function"] = _beside(function, inside, FUNCTION_FIELDS, field, notices)
-    return _beside(known, extra, CALL_FIELDS, field, notices)
+    return _named("function", {"id": call.id, "type": "function"}, function, call.provider_data, field, notices)
+
+
+def _named(
+    name: str, known: dict[str, Any], inner: dict[str, Any], extra: Mapping[str, Any], field: str, notices: Notices
+) -> dict[str, Any]:
+    """`known` with `inner` under `name`, and what `provider_data` says beside each."""
+    if not extra:
+        return {**known, name: inner}
+    place = f"{field}.provider_data"
+    inner = beside(inner, as_mapping(extra.get(name)), inner.keys(), f"{place}.{name}", notices)
+    rest = {key: value for key, value in extra.items() if key != name}
+    return beside({**known, name: inner}, rest, CALL_FIELDS, place, notices)
 
 
 def _content(located: Located, role: Role, field: str, notices: Notices) -> str | list[dict[str, Any]]:
-    if not located:
-        notices.add(f"{field}.parts", "translated", "no part at all is sent as an empty text")
-        return ""
-    first = located[0][1]
-    if len(located) == 1 and isinstance(first, Text) and not first.provider_data:
-        return first.text
-    return [_part(part, role, where, notices) for where, part in located]
+    return content(located, lambda part, where: _part(part, role, where, notices), field, notices)
 
 
 def _part(part: Part, role: Role, field: str, notices: Notices) -> dict[str, Any]:
     if isinstance(part, Text):
-        return _beside({"type": "text", "text": part.text}, part.provider_data, PART_FIELDS["text"], field, notices)
+        if part.refusal:
+            notices.add(f"{field}.refusal", "dropped", "only a message of the assistant refuses")
+        known = {"type": "text", "text": part.text, **cache_field(part.cache)}
+        return beside(known, part.provider_data, known.keys(), f"{field}.provider_data", notices)
     if not isinstance(part, Media) or role != "user":
         kind = type(part).__name__
         raise UnsupportedError(f"{field}: chat completions take no {kind} in a message of role {role}")
-    name, known = _media(part, field, notices)
-    extra = dict(part.provider_data)
-    inside = _mapping(extra.pop(name, None))
-    known = _beside(known, inside, INNER_FIELDS[name], field, notices)
-    return _beside({"type": name, name: known}, extra, PART_FIELDS[name], field, notices)
+    name, inner = _media(part, field, notices)
+    return _named(name, {"type": name, **cache_field(part.cache)}, inner, part.provider_data, field, notices)
 
 
 def _media(part: Media, field: str, notices: Notices) -> tuple[str, dict[str, Any]]:
@@ -383,7 +371,7 @@ def _media(part: Media, field: str, notices: Notices) -> tuple[str, dict[str, An
 
 def _image_url(part: Media, field: str, notices: Notices) -> str:
     if part.data is not None:
-        return _data_url(part.media_type, part.data)
+        return data_url(part.media_type, part.data)
     url = part.url or ""
     if url.startswith("data:"):
         notices.add(field, "translated", "a data URL is the same as bytes")
@@ -396,7 +384,7 @@ def _audio(part: Media, subtype: str, field: str, notices: Notices) -> dict[str,
     sound = AUDIO_FORMATS.get(part.media_type, subtype)
     if audio_type(sound) != part.media_type:
         notices.add(f"{field}.media_type", "translated", f"sent as the format {sound}")
-    return {"data": b64encode(part.data or b"").decode("ascii"), "format": sound}
+    return {"data": base64_text(part.data or b""), "format": sound}
 
 
 def _file(part: Media, field: str, notices: Notices) -> dict[str, Any]:
@@ -405,35 +393,16 @@ def _file(part: Media, field: str, notices: Notices) -> dict[str, Any]:
         if part.name is None:
             known["filename"] = FILE_NAME
             notices.add(f"{field}.name", "emulated", f"a file needs a name; sent as {FILE_NAME!r}")
-        known["file_data"] = _data_url(part.media_type, part.data)
+        known["file_data"] = data_url(part.media_type, part.data)
     elif part.media_type != STORED_FILE or part.url is not None:
         notices.add(field, "translated", "the file that the provider stores is sent by its id alone")
     return known
 
 
 def _file_id(part: Media) -> Any:
-    return _mapping(part.provider_data.get("file")).get("file_id")
-
-
-def _data_url(media_type: str, data: bytes) -> str:
-    return f"data:{media_type};base64,{b64encode(data).decode('ascii')}"
+    return as_mapping(part.provider_data.get("file")).get("file_id")
 
 
 def audio_type(sound: str) -> str:
     """The media type of a sound format's name."""
     return "audio/mpeg" if sound == "mp3" else f"audio/{sound}"
-
-
-def _beside(
-    known: dict[str, Any], extra: Mapping[str, Any], reserved: Collection[str], field: str, notices: Notices
-) -> dict[str, Any]:
-    """`known`, and what `extra` says beside it."""
-    if not extra:
-        return known
-    for name in sorted(extra.keys() & reserved):
-        notices.add(f"{field}.provider_data.{name}", "dropped", "the dialect's own field says this")
-    return {name: value for name, value in extra.items() if name not in reserved} | known
-
-
-def _mapping(value: Any) -> Mapping[str, Any]:
-    return value if isinstance(value, Mapping) else {}

@@ -19,15 +19,16 @@ from llm_call.core.domain.messages import Part, Reasoning, Text, ToolCall
 from llm_call.core.domain.response import Finish, FinishReason, Usage
 from llm_call.core.wire.framing import ServerSentEvent
 from llm_call.core.wire.http_errors import decode_stream_error, excerpt
+from llm_call.core.wire.openai_usage import CHAT, read_usage
 from llm_call.core.wire.reading import (
     DONE,
     AnswerStreamDecoder,
     MalformedError,
     array,
-    count,
     decode_json,
     json_or_none,
     mapping,
+    merge,
     parse,
     string,
     unknown,
@@ -43,7 +44,6 @@ FINISH: Mapping[str, Finish] = {
 }
 # The two names in use for what a model thought; a server that sends both sends the same in both.
 REASONING_FIELDS = ("reasoning_content", "reasoning")
-REFUSAL: Mapping[str, Any] = {"refusal": True}  # `provider_data` of the text in which a model refuses
 
 _REASONING_PLACE, _TEXT_PLACE, _REFUSAL_PLACE, _FIRST_CALL_PLACE = range(4)
 _TOP_FIELDS = frozenset({"id", "object", "created", "model", "choices", "usage", "obfuscation"})
@@ -51,10 +51,7 @@ _CHOICE_FIELDS = frozenset({"index", "message", "delta", "finish_reason"})
 _MESSAGE_FIELDS = frozenset({"role", "content", "refusal", "tool_calls", "function_call", *REASONING_FIELDS})
 _CALL_FIELDS = frozenset({"id", "index", "type", "function"})
 _FUNCTION_FIELDS = frozenset({"name", "arguments"})
-_USAGE_FIELDS = frozenset(
-    {"prompt_tokens", "completion_tokens", "total_tokens", "prompt_tokens_details", "completion_tokens_details"}
-)
-_EMPTY_TEXT = Text(text="")
+_EMPTY_TEXT, _EMPTY_REFUSAL = Text(text=""), Text(text="", refusal=True)
 
 
 class _Call:
@@ -118,7 +115,7 @@ class AnswerReader:
         extras = {call.place: call.extra for call in self._calls.values()}
         for place in sorted(self._open):
             self.events.append(PartEnd(index=place, provider_data=extras.get(place, {})))
-        usage, counts = _usage(self._usage) if self._usage else (Usage(), {})
+        usage, counts = read_usage(self._usage, CHAT) if self._usage else (Usage(), {})
         extra = self._extra
         if self._message_extra:
             self._choice_extra["message"] = self._message_extra
@@ -140,7 +137,7 @@ class AnswerReader:
         if finish := choice.get("finish_reason"):
             self.finish = string(finish, "choices[0].finish_reason")
         if not choice.keys() <= _CHOICE_FIELDS:
-            _merge(self._choice_extra, unknown(choice, _CHOICE_FIELDS))
+            merge(self._choice_extra, unknown(choice, _CHOICE_FIELDS))
 
     def _message(self, message: Mapping[str, Any]) -> None:
         for field in REASONING_FIELDS:
@@ -151,13 +148,13 @@ class AnswerReader:
             self._content(content)
         if refusal := message.get("refusal"):
             text = string(refusal, "choices[0].message.refusal")
-            self._piece(_REFUSAL_PLACE, Text(text="", provider_data=REFUSAL), text)
+            self._piece(_REFUSAL_PLACE, _EMPTY_REFUSAL, text)
         for call in array(message.get("tool_calls"), "choices[0].message.tool_calls"):
             self._tool_call(mapping(call, "choices[0].message.tool_calls[]"))
-        if legacy := message.get("function_call"):
+        if (legacy := message.get("function_call")) and not message.get("tool_calls"):
             self._tool_call({"index": 0, "function": legacy})
         if not message.keys() <= _MESSAGE_FIELDS:
-            _merge(self._message_extra, unknown(message, _MESSAGE_FIELDS))
+            merge(self._message_extra, unknown(message, _MESSAGE_FIELDS))
 
     def _reasoning(self, field: str, thought: Any) -> None:
         text = string(thought, f"choices[0].message.{field}")
@@ -172,7 +169,7 @@ class AnswerReader:
             ]
             pieces = [string(part.get("text"), "content[].text") for part in parts if part.get("type") == "text"]
             if others := [part for part in parts if part.get("type") != "text"]:
-                _merge(self._message_extra, {"content": others})
+                merge(self._message_extra, {"content": others})
         for piece in filter(None, pieces):
             self.text.append(piece)
             self._piece(_TEXT_PLACE, _EMPTY_TEXT, piece)
@@ -197,9 +194,9 @@ class AnswerReader:
             self.events.append(PartDelta(index=call.place, text=call.waiting))
             call.waiting = ""
         if not wire.keys() <= _CALL_FIELDS:
-            _merge(call.extra, unknown(wire, _CALL_FIELDS))
+            merge(call.extra, unknown(wire, _CALL_FIELDS))
         if not function.keys() <= _FUNCTION_FIELDS:
-            _merge(call.extra, {"function": unknown(function, _FUNCTION_FIELDS)})
+            merge(call.extra, {"function": unknown(function, _FUNCTION_FIELDS)})
 
     def _call(self, wire: Mapping[str, Any], name: str) -> _Call:
         """The call that this piece belongs to.
@@ -227,6 +224,8 @@ class AnswerReader:
 
 class OpenAIChatStreamDecoder(AnswerStreamDecoder[AnswerReader]):
     """One streamed answer: complete with its finish reason and usage or `[DONE]`, or with the reason alone at the end."""
+
+    dialect = "openai_chat"
 
     def __init__(self) -> None:
         super().__init__(AnswerReader())
@@ -312,47 +311,9 @@ def _number_calls(message: Mapping[str, Any]) -> None:
             call["index"] = position
 
 
-def _usage(usage: Mapping[str, Any]) -> tuple[Usage, dict[str, Any]]:
-    """The counts, and what `Usage` has no field for."""
-    prompt = _details(usage, "prompt_tokens_details")
-    completion = _details(usage, "completion_tokens_details")
-    known = Usage(
-        input_tokens=count(usage.get("prompt_tokens")),
-        output_tokens=count(usage.get("completion_tokens")),
-        cached_input_tokens=count(prompt.get("cached_tokens")),
-        reasoning_tokens=count(completion.get("reasoning_tokens")),
-    )
-    rest = unknown(usage, _USAGE_FIELDS)
-    if more := unknown(prompt, {"cached_tokens"}):
-        rest["prompt_tokens_details"] = more
-    if more := unknown(completion, {"reasoning_tokens"}):
-        rest["completion_tokens_details"] = more
-    total = usage.get("total_tokens")
-    if total is not None and total != (known.input_tokens or 0) + (known.output_tokens or 0):
-        rest["total_tokens"] = total
-    return known, rest
-
-
-def _details(usage: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    details = usage.get(name)
-    return details if type(details) is dict else {}
-
-
 def _arguments(value: Any) -> str:
     """A tool call's arguments as text; some servers send the object itself."""
     return msgspec.json.encode(value).decode() if type(value) is dict else string(value, "function.arguments")
-
-
-def _merge(into: dict[str, Any], more: Mapping[str, Any]) -> None:
-    """Add a chunk's fields to those before: lists go on, objects are merged, of anything else the last word counts."""
-    for name, value in more.items():
-        old = into.get(name)
-        if type(old) is dict and type(value) is dict:
-            _merge(old, value)
-        elif type(old) is list and type(value) is list:
-            old.extend(value)
-        else:
-            into[name] = value
 
 
 def _index(wire: Mapping[str, Any]) -> int | None:

@@ -2,17 +2,17 @@
 
 Rule: what a client sends is typed strictly and refused with its place (`$.messages[0].role`); fields that the
 canonical request has no place for are kept: of the body in `provider_options`, of a message or a part in its
-`provider_data`. Inside tools, `tool_choice` and `response_format` there is no such place, so they are refused there.
+`provider_data`. Inside `tool_choice` and `response_format` there is no such place, so they are refused there.
 
 `created` is 0 in every answer: this layer has no clock.
 """
 
-from base64 import b64decode
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
 from llm_call.core.domain.errors import (
     APIError,
@@ -38,19 +38,23 @@ from llm_call.core.domain.errors import (
 from llm_call.core.domain.events import Event, PartDelta, PartEnd, PartStart, ResponseEnd, ResponseStart
 from llm_call.core.domain.messages import Media, Message, Part, Reasoning, Role, Text, ToolCall, ToolResult
 from llm_call.core.domain.request import OutputSpec, Request, Settings, Tool, ToolChoice, ToolMode
-from llm_call.core.domain.response import FinishReason, Response, Usage
+from llm_call.core.domain.response import FinishReason, Response
+from llm_call.core.wire.caching import take_marker
 from llm_call.core.wire.openai_chat import (
-    ANY_IMAGE,
     CALL_FIELDS,
     FUNCTION_FIELDS,
     INNER_FIELDS,
     MESSAGE_FIELDS,
     PART_FIELDS,
     SETTINGS,
-    STORED_FILE,
     audio_type,
 )
-from llm_call.core.wire.openai_chat_answer import FINISH, REASONING_FIELDS, REFUSAL
+from llm_call.core.wire.openai_chat_answer import FINISH, REASONING_FIELDS
+from llm_call.core.wire.openai_chat_legacy import is_legacy, modern
+from llm_call.core.wire.openai_usage import CHAT, write_usage
+from llm_call.core.wire.origin import OwnEvents, marked_request, own_response
+from llm_call.core.wire.reading import MalformedError, decode_json, from_base64, from_data_url, refusing, unnamed
+from llm_call.core.wire.writing import ANY_IMAGE, STORED_FILE, as_mapping, encode_json
 
 _STATUSES: Mapping[type[Exception], int] = {
     BadRequestError: 400,
@@ -85,7 +89,6 @@ _CODES: Mapping[type[Exception], str] = {
     ContextWindowExceededError: "context_length_exceeded",
     UnknownModelError: "model_not_found",
 }
-_encode_json = msgspec.json.Encoder().encode
 
 
 class _ImageURL(Struct):
@@ -148,14 +151,14 @@ class _Message(Struct):
     reasoning: str | None = None
 
 
-class _FunctionSpec(Struct, forbid_unknown_fields=True):
+class _FunctionSpec(Struct):
     name: str
     description: str | None = None
     parameters: dict[str, Any] | None = None
     strict: bool | None = None
 
 
-class _Tool(Struct, forbid_unknown_fields=True):
+class _Tool(Struct):
     type: Literal["function"]
     function: _FunctionSpec
 
@@ -213,11 +216,13 @@ class OpenAIChatServerCodec:
 
     def decode_request(self, body: bytes) -> tuple[Request, bool]:
         """The request, and whether its answer is to be streamed."""
-        try:
-            wire, raw = _decode_body(body), msgspec.json.decode(body)
-        except (ValueError, RecursionError) as error:
-            raise _bad(f"the body is no chat-completions request: {error}") from error
-        return _request(wire, raw), bool(wire.stream)
+        with refusing("the chat-completions API"):
+            raw = decode_json(body)
+            if is_legacy(raw):
+                raw = modern(raw)
+                body = encode_json(raw)
+            wire = _decode_body(body)
+            return marked_request(_request(wire, raw), self.name), bool(wire.stream)
 
     def encode_response(self, response: Response) -> bytes:
         """The answer as one body.
@@ -225,6 +230,7 @@ class OpenAIChatServerCodec:
         Raises:
             UnsupportedError: It holds a part that an answer of this dialect cannot hold.
         """
+        response = own_response(response, self.name)
         top, choice, message = _extras(response.provider_data)
         body: dict[str, Any] = {
             "id": response.id or "",
@@ -240,13 +246,13 @@ class OpenAIChatServerCodec:
                 }
             ],
         }
-        if usage := _usage(response.usage, response.provider_data):
+        if usage := write_usage(response.usage, response.provider_data, CHAT):
             body["usage"] = usage
-        return _encode_json(top | body)
+        return encode_json(top | body)
 
     def encode_error(self, error: LLMCallError) -> tuple[int, bytes]:
         """The status for the class of `error`, and OpenAI's form of an error body."""
-        return _status(error), _encode_json(_error(error))
+        return _status(error), encode_json(_error(error))
 
     def stream_encoder(self) -> "OpenAIChatStreamEncoder":
         """An encoder for one streamed answer."""
@@ -258,12 +264,13 @@ class OpenAIChatStreamEncoder:
 
     def __init__(self) -> None:
         self._head: dict[str, Any] = {"id": "", "object": "chat.completion.chunk", "created": 0, "model": ""}
+        self._own = OwnEvents("openai_chat")
         self._fields: dict[int, str] = {}
         self._calls: dict[int, int] = {}
 
     def encode(self, event: Event) -> bytes:
         """The chunks for `event`; may be none."""
-        match event:
+        match self._own(event):
             case PartDelta(index=index, text=text):
                 return self._delta(self._piece(index, text)) if text else b""
             case ResponseStart(model=model, id=identity):
@@ -273,8 +280,8 @@ class OpenAIChatStreamEncoder:
                 return self._part(index, part)
             case PartEnd(index=index, provider_data=extra) if extra and index in self._calls:
                 return self._delta({"tool_calls": [{**extra, "index": self._calls[index]}]})
-            case ResponseEnd():
-                return self._end(event)
+            case ResponseEnd() as end:
+                return self._end(end)
         return b""
 
     def encode_error(self, error: LLMCallError) -> bytes:
@@ -298,7 +305,7 @@ class OpenAIChatStreamEncoder:
         top, choice, message = _extras(event.provider_data)
         last = choice | {"index": 0, "delta": message, "finish_reason": _finish(event.finish_reason)}
         chunks = [_frame(top | self._head | {"choices": [last]})]
-        if usage := _usage(event.usage, event.provider_data):
+        if usage := write_usage(event.usage, event.provider_data, CHAT):
             chunks.append(_frame(self._head | {"choices": [], "usage": usage}))
         return b"".join([*chunks, b"data: [DONE]\n\n"])
 
@@ -307,8 +314,8 @@ class OpenAIChatStreamEncoder:
 
 
 def _request(wire: _Body, raw: Mapping[str, Any]) -> Request:
-    options = _unknown(raw, _Body.__struct_fields__)
-    if rest := _unknown(wire.stream_options or {}, {"include_usage"}):
+    options = unnamed(raw, _Body.__struct_fields__)
+    if rest := unnamed(wire.stream_options or {}, {"include_usage"}):
         options["stream_options"] = rest
     return Request(
         model=wire.model,
@@ -317,7 +324,7 @@ def _request(wire: _Body, raw: Mapping[str, Any]) -> Request:
             for index, message in enumerate(wire.messages)
         ),
         settings=_settings(wire),
-        tools=tuple(_tool(tool.function) for tool in wire.tools or ()),
+        tools=tuple(_tool(tool.function, raw["tools"][index]) for index, tool in enumerate(wire.tools or ())),
         tool_choice=_tool_choice(wire.tool_choice),
         output=_output(wire.response_format),
         provider_options=options,
@@ -332,9 +339,18 @@ def _settings(wire: _Body) -> Settings:
     return Settings(**values, stop=stop)
 
 
-def _tool(spec: _FunctionSpec) -> Tool:
+def _tool(spec: _FunctionSpec, raw: Mapping[str, Any]) -> Tool:
+    extra, inside = unnamed(raw, _Tool.__struct_fields__), unnamed(raw["function"], _FunctionSpec.__struct_fields__)
+    marker = take_marker(extra) or take_marker(inside)
+    if inside:
+        extra["function"] = inside
     return Tool(
-        name=spec.name, description=spec.description or "", parameters=spec.parameters or {}, strict=spec.strict
+        name=spec.name,
+        description=spec.description or "",
+        parameters=spec.parameters or {},
+        strict=spec.strict,
+        cache=marker,
+        provider_data=extra,
     )
 
 
@@ -351,27 +367,37 @@ def _output(wanted: _ResponseFormat | None) -> OutputSpec | None:
         return OutputSpec()
     spec = wanted.json_schema
     if spec is None:
-        raise _bad("$.response_format.json_schema is missing")
+        raise MalformedError("$.response_format.json_schema is missing")
     return OutputSpec(schema=spec.schema, name=spec.name, strict=spec.strict, description=spec.description)
 
 
 def _message(wire: _Message, raw: Mapping[str, Any], where: str) -> Message:
     if wire.content is None and wire.role != "assistant":
-        raise _bad(f"{where}.content is missing")
+        raise MalformedError(f"{where}.content is missing")
     if wire.role != "assistant" and (wire.tool_calls or wire.refusal is not None):
-        raise _bad(f"{where}: only a message of the assistant has tool calls or a refusal")
+        raise MalformedError(f"{where}: only a message of the assistant has tool calls or a refusal")
     parts = _parts(wire.content, raw.get("content"), f"{where}.content")
+    kept = unnamed(raw, MESSAGE_FIELDS)
     match wire.role:
         case "tool":
             parts = (_result(wire, parts, where),)
         case "assistant":
             parts = _assistant_parts(wire, parts, raw)
-    return Message(role=wire.role, parts=parts, name=wire.name, provider_data=_unknown(raw, MESSAGE_FIELDS))
+    return Message(role=wire.role, parts=_with_marker(parts, kept), name=wire.name, provider_data=kept)
+
+
+def _with_marker(parts: tuple[Part, ...], kept: dict[str, Any]) -> tuple[Part, ...]:
+    """`parts` with the marker of their message, which is one of its last part."""
+    last = parts[-1] if parts else None
+    if not isinstance(last, Text | Media | ToolResult) or last.cache is not None:
+        return parts
+    marker = take_marker(kept)
+    return parts if marker is None else (*parts[:-1], replace(last, cache=marker))
 
 
 def _result(wire: _Message, parts: Sequence[Part], where: str) -> ToolResult:
     if wire.tool_call_id is None:
-        raise _bad(f"{where}.tool_call_id is missing")
+        raise MalformedError(f"{where}.tool_call_id is missing")
     return ToolResult(call_id=wire.tool_call_id, parts=tuple(part for part in parts if isinstance(part, Text | Media)))
 
 
@@ -383,11 +409,11 @@ def _assistant_parts(wire: _Message, content: Sequence[Part], raw: Mapping[str, 
     ]
     parts += content
     if wire.refusal is not None:
-        parts.append(Text(text=wire.refusal, provider_data=REFUSAL))
+        parts.append(Text(text=wire.refusal, refusal=True))
     for index, call in enumerate(wire.tool_calls or ()):
         given = raw["tool_calls"][index]
-        extra = _unknown(given, CALL_FIELDS)
-        if inside := _unknown(given["function"], FUNCTION_FIELDS):
+        extra = unnamed(given, CALL_FIELDS)
+        if inside := unnamed(given["function"], FUNCTION_FIELDS):
             extra["function"] = inside
         function = call.function
         parts.append(ToolCall(id=call.id, name=function.name, arguments=function.arguments, provider_data=extra))
@@ -403,65 +429,45 @@ def _parts(content: str | list[_Part] | None, raw: Any, where: str) -> tuple[Par
 def _part(part: _Part, raw: Mapping[str, Any], where: str) -> Part:
     match part:
         case _TextPart(text=text):
-            return Text(text=text, provider_data=_unknown(raw, PART_FIELDS["text"]))
+            extra = unnamed(raw, PART_FIELDS["text"])
+            return Text(text=text, cache=take_marker(extra), provider_data=extra)
         case _RefusalPart(refusal=refusal):
-            return Text(text=refusal, provider_data=REFUSAL)
+            return Text(text=refusal, refusal=True)
         case _AudioPart(input_audio=audio):
-            data = _base64(audio.data, f"{where}.input_audio.data")
-            return Media(media_type=audio_type(audio.format), data=data, provider_data=_part_extra(raw))
+            data = from_base64(audio.data, f"{where}.input_audio.data")
+            return Media(media_type=audio_type(audio.format), data=data, **_part_extra(raw))
         case _ImagePart(image_url=image):
             if not image.url.startswith("data:"):
-                return Media(media_type=ANY_IMAGE, url=image.url, provider_data=_part_extra(raw))
-            media_type, data = _data_url(image.url, f"{where}.image_url.url")
-            return Media(media_type=media_type, data=data, provider_data=_part_extra(raw))
+                return Media(media_type=ANY_IMAGE, url=image.url, **_part_extra(raw))
+            media_type, data = from_data_url(image.url, f"{where}.image_url.url")
+            return Media(media_type=media_type, data=data, **_part_extra(raw))
         case _FilePart(file=file):
             return _file(file, raw, f"{where}.file")
 
 
 def _file(file: _File, raw: Mapping[str, Any], where: str) -> Media:
     if file.file_data is None and file.file_id is None:
-        raise _bad(f"{where} has neither file_data nor file_id")
+        raise MalformedError(f"{where} has neither file_data nor file_id")
     if file.file_data is None:
-        return Media(media_type=STORED_FILE, name=file.filename, provider_data=_part_extra(raw))
-    media_type, data = _data_url(file.file_data, f"{where}.file_data")
-    return Media(media_type=media_type, data=data, name=file.filename, provider_data=_part_extra(raw))
+        return Media(media_type=STORED_FILE, name=file.filename, **_part_extra(raw))
+    media_type, data = from_data_url(file.file_data, f"{where}.file_data")
+    return Media(media_type=media_type, data=data, name=file.filename, **_part_extra(raw))
 
 
 def _part_extra(raw: Mapping[str, Any]) -> dict[str, Any]:
+    """The marker of a part, and what it says that has no place of its own."""
     kind = raw["type"]
-    extra = _unknown(raw, PART_FIELDS[kind])
-    if inside := _unknown(raw[kind], INNER_FIELDS[kind]):
+    extra = unnamed(raw, PART_FIELDS[kind])
+    marker = take_marker(extra)
+    if inside := unnamed(raw[kind], INNER_FIELDS[kind]):
         extra[kind] = inside
-    return extra
-
-
-def _data_url(url: str, where: str) -> tuple[str, bytes]:
-    """The media type and the bytes of a data URL (RFC 2397), base64 only."""
-    head, mark, data = url.partition(";base64,")
-    if not mark or not head.startswith("data:"):
-        raise _bad(f"{where} is no base64 data URL")
-    return head.removeprefix("data:"), _base64(data, where)
-
-
-def _base64(data: str, where: str) -> bytes:
-    try:
-        return b64decode(data, validate=True)
-    except ValueError as error:
-        raise _bad(f"{where} is no base64: {error}") from error
-
-
-def _bad(message: str) -> BadRequestError:
-    return BadRequestError(message, status=400, hint="Send the request as the chat-completions API defines it.")
-
-
-def _unknown(raw: Mapping[str, Any], known: Collection[str]) -> dict[str, Any]:
-    return {name: value for name, value in raw.items() if name not in known}
+    return {"cache": marker, "provider_data": extra}
 
 
 def _extras(kept: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
     """What a response keeps of unknown fields: for the top level, the choice and the message."""
-    choice = _mapping(kept.get("choice"))
-    return _unknown(kept, {"choice", "usage"}), _unknown(choice, {"message"}), {**_mapping(choice.get("message"))}
+    choice = as_mapping(kept.get("choice"))
+    return unnamed(kept, {"choice", "usage"}), unnamed(choice, {"message"}), {**as_mapping(choice.get("message"))}
 
 
 def _message_of(parts: Sequence[Part]) -> dict[str, Any]:
@@ -478,7 +484,7 @@ def _message_of(parts: Sequence[Part]) -> dict[str, Any]:
 def _field(part: Part) -> str:
     """The field of a message in which the text of `part` stands."""
     if isinstance(part, Text):
-        return "refusal" if part.provider_data == REFUSAL else "content"
+        return "refusal" if part.refusal else "content"
     if isinstance(part, Reasoning):
         field = part.provider_data.get("field")
         return field if field in REASONING_FIELDS else REASONING_FIELDS[0]
@@ -487,7 +493,7 @@ def _field(part: Part) -> str:
 
 def _call(call: ToolCall) -> dict[str, Any]:
     extra = call.provider_data
-    function = {**_mapping(extra.get("function")), "name": call.name, "arguments": call.arguments}
+    function = {**as_mapping(extra.get("function")), "name": call.name, "arguments": call.arguments}
     return {**extra, "id": call.id, "type": "function", "function": function}
 
 
@@ -497,22 +503,6 @@ def _finish(reason: FinishReason) -> str:
     if raw is not None and (FINISH.get(raw) == unified or unified in {"content_filter", "other"}):
         return raw if raw in FINISH or unified == "other" else unified
     return unified
-
-
-def _usage(usage: Usage, kept: Mapping[str, Any]) -> dict[str, Any]:
-    extra = _mapping(kept.get("usage"))
-    counts = {"prompt_tokens": usage.input_tokens, "completion_tokens": usage.output_tokens}
-    wire: dict[str, Any] = {name: count for name, count in counts.items() if count is not None}
-    if len(wire) == len(counts):
-        wire["total_tokens"] = sum(wire.values())
-    wire |= extra
-    for field, name, count in (
-        ("prompt_tokens_details", "cached_tokens", usage.cached_input_tokens),
-        ("completion_tokens_details", "reasoning_tokens", usage.reasoning_tokens),
-    ):
-        if count is not None:
-            wire[field] = {**_mapping(extra.get(field)), name: count}
-    return wire
 
 
 def _status(error: LLMCallError) -> int:
@@ -527,8 +517,4 @@ def _error(error: LLMCallError) -> dict[str, Any]:
 
 
 def _frame(value: Mapping[str, Any]) -> bytes:
-    return b"data: " + _encode_json(value) + b"\n\n"
-
-
-def _mapping(value: Any) -> Mapping[str, Any]:
-    return value if isinstance(value, Mapping) else {}
+    return b"data: " + encode_json(value) + b"\n\n"

@@ -7,7 +7,6 @@ How canonical values stand on the wire, beside the obvious (of answers, see `ope
 
 - A first system message of one plain text is sent as `instructions`, any other as an item of the input.
 - Each part of an assistant's message is an item of the input, in its place; texts that follow each other share one.
-- A model's refusal is a `Text` whose `provider_data` has `refusal` true.
 - `Reasoning` goes back only where it came in this dialect, told by its `provider_data["type"]`, and only with its
   encrypted content or its raw thoughts: the provider has kept nothing. Encrypted content is asked for where the
   request shows that the model reasons, and not otherwise: models that do not reason refuse to be asked.
@@ -16,12 +15,8 @@ How canonical values stand on the wire, beside the obvious (of answers, see `ope
 - `reasoning`, `text` and `include` in `provider_options` are added to what the request itself says there.
 """
 
-from base64 import b64encode
-from collections.abc import Collection, Mapping, Sequence
-from math import isfinite
+from collections.abc import Mapping, Sequence
 from typing import Any
-
-import msgspec
 
 from llm_call.core.domain.errors import APIError, ProtocolError, UnsupportedError
 from llm_call.core.domain.events import fold
@@ -31,7 +26,7 @@ from llm_call.core.domain.request import OutputSpec, Request, Settings, Tool, To
 from llm_call.core.domain.response import Response
 from llm_call.core.wire.base import Notices, WireRequest
 from llm_call.core.wire.http_errors import decode_http_error, excerpt
-from llm_call.core.wire.openai_chat import ANY_IMAGE, FILE_NAME, STORED_FILE
+from llm_call.core.wire.native_schema import strict_fields
 from llm_call.core.wire.openai_chat_answer import is_error
 from llm_call.core.wire.openai_responses_answer import (
     REASONING_FIELDS,
@@ -39,10 +34,26 @@ from llm_call.core.wire.openai_responses_answer import (
     read_answer,
     reasoning_texts,
 )
+from llm_call.core.wire.origin import marked_events, own_request
 from llm_call.core.wire.reading import parse
-from llm_call.core.wire.schema import with_string_limit, without_keywords
+from llm_call.core.wire.writing import (
+    ANY_IMAGE,
+    FILE_NAME,
+    STORED_FILE,
+    Located,
+    add_settings,
+    as_mapping,
+    beside,
+    check_choice,
+    content,
+    data_url,
+    encode_body,
+    plain_text,
+)
 
-SETTINGS = ("max_output_tokens", "temperature", "top_p", "top_logprobs", "parallel_tool_calls")
+SETTINGS: Mapping[str, str] = {
+    name: name for name in ("max_output_tokens", "temperature", "top_p", "top_logprobs", "parallel_tool_calls")
+}
 ENCRYPTED = "reasoning.encrypted_content"  # what `include` calls the reasoning that can be sent back
 LOGPROBS = "message.output_text.logprobs"
 MESSAGE_FIELDS = frozenset({"type", "role", "content", "id", "status"})
@@ -61,8 +72,6 @@ _OURS = frozenset({"model", "input", "messages", "stream"})
 _CANONICAL = frozenset({*SETTINGS, "instructions", "tools", "tool_choice", "include", "reasoning", "text"})
 _INNER = {"reasoning": "effort", "text": "format"}  # the field in an object that is the request's own
 _HEADERS = {"content-type": "application/json"}
-Located = Sequence[tuple[str, Part]]  # parts, each with its place in the request
-_encode_json = msgspec.json.Encoder().encode
 
 
 class OpenAIResponsesCodec:
@@ -73,12 +82,8 @@ class OpenAIResponsesCodec:
     def encode_request(self, request: Request, *, stream: bool, profile: Profile) -> WireRequest:
         """The request as the body of a POST to `responses`."""
         notices = Notices()
-        try:
-            body = _encode_json(_body(request, stream, profile, notices))
-        except (TypeError, ValueError, RecursionError) as error:
-            raise UnsupportedError(
-                f"the request cannot be written as JSON: {error}", hint="Look for what is no JSON value, or no Unicode."
-            ) from error
+        own = own_request(request, self.name, notices)
+        body = encode_body(lambda: _body(own, stream, profile, notices))
         return WireRequest(path="/responses", body=body, headers=_HEADERS, stream=stream, notices=tuple(notices))
 
     def decode_response(self, body: bytes) -> Response:
@@ -86,7 +91,7 @@ class OpenAIResponsesCodec:
         answer = parse(body)
         if is_error(answer) and answer.get("object") != "response":
             raise ProtocolError(f"an error came with the status of a success: {excerpt(body, 200)}")
-        return fold(read_answer(answer, body).events)
+        return fold(marked_events(read_answer(answer, body).events, self.name))
 
     def decode_error(self, status: int, headers: Mapping[str, str], body: bytes) -> APIError:
         """The error of a failed response."""
@@ -118,7 +123,7 @@ def _body(request: Request, stream: bool, profile: Profile, notices: Notices) ->
     body: dict[str, Any] = {"model": request.model}
     _add_input(body, request.messages, notices)
     if request.tools:
-        body["tools"] = [_tool(tool) for tool in request.tools]
+        body["tools"] = [_tool(tool, f"tools[{index}]", notices) for index, tool in enumerate(request.tools)]
     has_tools = bool(request.tools or options.get("tools"))
     _add_settings(body, request.settings, has_tools, notices)
     if request.tool_choice is not None:
@@ -138,12 +143,7 @@ def _body(request: Request, stream: bool, profile: Profile, notices: Notices) ->
 
 
 def _add_settings(body: dict[str, Any], settings: Settings, has_tools: bool, notices: Notices) -> None:  # noqa: FBT001  # a fact, no switch
-    for name in SETTINGS:
-        value = getattr(settings, name)
-        if value is not None:
-            if type(value) is float and not isfinite(value):
-                raise UnsupportedError(f"settings.{name} is {value}, which JSON cannot say", hint="Give a number.")
-            body[name] = value
+    add_settings(body, settings, SETTINGS)
     if settings.reasoning_effort is not None:
         body["reasoning"] = {"effort": settings.reasoning_effort}
     for name in _LOST:
@@ -157,21 +157,17 @@ def _add_settings(body: dict[str, Any], settings: Settings, has_tools: bool, not
         notices.add("settings.parallel_tool_calls", "dropped", "it is only taken beside tools, and there are none")
 
 
-def _tool(tool: Tool) -> dict[str, Any]:
+def _tool(tool: Tool, field: str, notices: Notices) -> dict[str, Any]:
     wire: dict[str, Any] = {"type": "function", "name": tool.name, "parameters": tool.parameters or None}
     if tool.description:
         wire["description"] = tool.description
     if tool.strict is not None:
         wire["strict"] = tool.strict
-    return wire
+    return beside(wire, tool.provider_data, wire.keys(), f"{field}.provider_data", notices)
 
 
 def _add_tool_choice(body: dict[str, Any], choice: ToolChoice, has_tools: bool, notices: Notices) -> None:  # noqa: FBT001  # a fact, no switch
-    must = choice.mode == "required" or choice.name is not None
-    if choice.mode == "none" and choice.name is not None:
-        raise UnsupportedError("tool_choice says none and names a tool", hint="Leave one of the two out.")
-    if must and not has_tools:
-        raise UnsupportedError("tool_choice demands a call and there are no tools", hint="Give the tools.")
+    check_choice(choice, has_tools=has_tools)
     if not has_tools:
         notices.add("tool_choice", "dropped", "it is only taken beside tools, and there are none")
     elif choice.name is None:
@@ -193,25 +189,10 @@ def _add_output(body: dict[str, Any], spec: OutputSpec, profile: Profile, notice
         body["text"] = {"format": {"type": "json_object"}}
         notices.add("output", "emulated", "this model answers in JSON, and is told the schema in the prompt")
     else:
-        schema = _schema(spec.schema, profile, notices)
-        wire: dict[str, Any] = {"type": "json_schema", "name": spec.name, "schema": schema}
-        if spec.strict is not None:
-            wire["strict"] = spec.strict
+        wire: dict[str, Any] = {"type": "json_schema", "name": spec.name, **strict_fields(spec, profile, notices)}
         if spec.description is not None:
             wire["description"] = spec.description
         body["text"] = {"format": wire}
-
-
-def _schema(schema: Mapping[str, Any], profile: Profile, notices: Notices) -> Mapping[str, Any]:
-    schema, left_out = without_keywords(schema, profile.unenforced_keywords)
-    for keyword in left_out:
-        notices.add("output.schema", "emulated", f"`{keyword}` is checked on the answer, not by the model's grammar")
-    if profile.string_limit is not None:
-        schema, bounded = with_string_limit(schema, profile.string_limit)
-        if bounded:
-            limit = f"{bounded} strings without a bound may have at most {profile.string_limit} characters"
-            notices.add("output.schema", "translated", limit)
-    return schema
 
 
 def _add_options(body: dict[str, Any], options: Mapping[str, Any], notices: Notices) -> None:
@@ -243,8 +224,8 @@ def _added(name: str, value: Any, own: Any) -> Any:
 
 def _add_input(body: dict[str, Any], messages: Sequence[Message], notices: Notices) -> None:
     first = 0
-    if len(messages) > 1 and messages[0].role == "system" and _is_plain(messages[0]) and messages[0].text:
-        body["instructions"] = messages[0].text
+    if len(messages) > 1 and messages[0].role == "system" and (text := plain_text(messages[0])):
+        body["instructions"] = text
         first = 1
     items: list[dict[str, Any]] = []
     for index, message in enumerate(messages[first:], first):
@@ -260,21 +241,9 @@ def is_assistants(item: Mapping[str, Any]) -> bool:
     return item["type"] in {"function_call", "reasoning"} or item.get("role") == "assistant"
 
 
-def _is_plain(message: Message) -> bool:
-    """Whether a message is one text and nothing else."""
-    parts = message.parts
-    return (
-        len(parts) == 1
-        and type(parts[0]) is Text
-        and not parts[0].provider_data
-        and message.name is None
-        and not message.provider_data
-    )
-
-
 def _items(message: Message, field: str, notices: Notices) -> list[dict[str, Any]]:
-    if message.role != "tool" and _is_plain(message):
-        return [{"type": "message", "role": message.role, "content": message.text}]
+    if (text := plain_text(message)) is not None:
+        return [{"type": "message", "role": message.role, "content": text}]
     if message.name is not None:
         notices.add(f"{field}.name", "dropped", "messages of the Responses API have no name")
     located = [(f"{field}.parts[{index}]", part) for index, part in enumerate(message.parts)]
@@ -289,7 +258,7 @@ def _items(message: Message, field: str, notices: Notices) -> list[dict[str, Any
 def _turn(message: Message, located: Located, field: str, notices: Notices) -> dict[str, Any]:
     """A message of the system, the developer or the user."""
     known = {"type": "message", "role": message.role, "content": _content(located, message.role, field, notices)}
-    return _beside(known, message.provider_data, MESSAGE_FIELDS, field, notices)
+    return beside(known, message.provider_data, MESSAGE_FIELDS, f"{field}.provider_data", notices)
 
 
 def _results(
@@ -318,7 +287,7 @@ def _result(message: Message, result: ToolResult, where: str, notices: Notices) 
     output = _content(located, "tool", where, notices)
     known = {"type": "function_call_output", "call_id": result.call_id, "output": output}
     around = message.provider_data if message.role == "tool" else {}
-    return _beside(known, {**around, **result.provider_data}, RESULT_FIELDS, where, notices)
+    return beside(known, {**around, **result.provider_data}, RESULT_FIELDS, f"{where}.provider_data", notices)
 
 
 def _assistant(message: Message, located: Located, field: str, notices: Notices) -> list[dict[str, Any]]:
@@ -335,7 +304,7 @@ def _assistant(message: Message, located: Located, field: str, notices: Notices)
                 items[-1]["content"].append(_spoken(part, where, notices))
             case ToolCall():
                 known = {"type": "function_call", "call_id": part.id, "name": part.name, "arguments": part.arguments}
-                items.append(_beside(known, part.provider_data, CALL_FIELDS, where, notices))
+                items.append(beside(known, part.provider_data, CALL_FIELDS, f"{where}.provider_data", notices))
             case Reasoning():
                 items += _reasoning(part, where, notices)
             case _:
@@ -348,18 +317,19 @@ def _assistant(message: Message, located: Located, field: str, notices: Notices)
 
 def _spoken_item(around: Any, field: str, notices: Notices) -> dict[str, Any]:
     known = {"type": "message", "role": "assistant", "content": []}
-    return _beside(known, _mapping(around), MESSAGE_FIELDS, f"{field}.provider_data.item", notices)
+    return beside(known, as_mapping(around), MESSAGE_FIELDS, f"{field}.provider_data.item", notices)
 
 
 def _spoken(part: Text, field: str, notices: Notices) -> dict[str, Any]:
     extra = dict(part.provider_data)
     if isinstance(extra.get("item"), Mapping):
         del extra["item"]
-    if extra.get("refusal") is True:
-        del extra["refusal"]
-        return _beside({"type": "refusal", "refusal": part.text}, extra, PART_FIELDS["refusal"], field, notices)
+    if part.refusal:
+        return beside(
+            {"type": "refusal", "refusal": part.text}, extra, PART_FIELDS["refusal"], f"{field}.provider_data", notices
+        )
     known: dict[str, Any] = {"type": "output_text", "text": part.text}
-    return {"annotations": []} | _beside(known, extra, PART_FIELDS["output_text"], field, notices)
+    return {"annotations": []} | beside(known, extra, PART_FIELDS["output_text"], f"{field}.provider_data", notices)
 
 
 def _reasoning(part: Reasoning, field: str, notices: Notices) -> list[dict[str, Any]]:
@@ -380,24 +350,20 @@ def _reasoning(part: Reasoning, field: str, notices: Notices) -> list[dict[str, 
 
 
 def _content(located: Located, role: Role, field: str, notices: Notices) -> str | list[dict[str, Any]]:
-    if not located:
-        notices.add(f"{field}.parts", "translated", "no part at all is sent as an empty text")
-        return ""
-    first = located[0][1]
-    if len(located) == 1 and isinstance(first, Text) and not first.provider_data:
-        return first.text
-    return [_part(part, role, where, notices) for where, part in located]
+    return content(located, lambda part, where: _part(part, role, where, notices), field, notices)
 
 
 def _part(part: Part, role: Role, field: str, notices: Notices) -> dict[str, Any]:
     if isinstance(part, Text):
+        if part.refusal:
+            notices.add(f"{field}.refusal", "dropped", "only the assistant refuses")
         known: dict[str, Any] = {"type": "input_text", "text": part.text}
     elif isinstance(part, Media) and role in {"user", "tool"}:
         known = _media(part, field, notices)
     else:
         kind = type(part).__name__
         raise UnsupportedError(f"{field}: the Responses API takes no {kind} in a message of role {role}")
-    return _beside(known, part.provider_data, PART_FIELDS[known["type"]], field, notices)
+    return beside(known, part.provider_data, PART_FIELDS[known["type"]], f"{field}.provider_data", notices)
 
 
 def _media(part: Media, field: str, notices: Notices) -> dict[str, Any]:
@@ -418,7 +384,7 @@ def _image(part: Media, field: str, notices: Notices) -> dict[str, Any]:
     if part.name is not None:
         notices.add(f"{field}.name", "dropped", "no name is sent with an image")
     if part.data is not None:
-        return {"type": "input_image", "image_url": _data_url(part.media_type, part.data)}
+        return {"type": "input_image", "image_url": data_url(part.media_type, part.data)}
     if part.url is not None and part.url.startswith("data:"):
         notices.add(field, "translated", "a data URL is the same as bytes")
     elif part.media_type != ANY_IMAGE:
@@ -434,26 +400,7 @@ def _file(part: Media, field: str, notices: Notices) -> dict[str, Any]:
         if part.name is None:
             known["filename"] = FILE_NAME
             notices.add(f"{field}.name", "emulated", f"a file needs a name; sent as {FILE_NAME!r}")
-        return {**known, "file_data": _data_url(part.media_type, part.data)}
+        return {**known, "file_data": data_url(part.media_type, part.data)}
     if part.media_type != STORED_FILE:
         notices.add(f"{field}.media_type", "dropped", "no type is sent beside a URL or an id")
     return known if part.url is None else {**known, "file_url": part.url}
-
-
-def _data_url(media_type: str, data: bytes) -> str:
-    return f"data:{media_type};base64,{b64encode(data).decode('ascii')}"
-
-
-def _beside(
-    known: dict[str, Any], extra: Mapping[str, Any], reserved: Collection[str], field: str, notices: Notices
-) -> dict[str, Any]:
-    """`known`, and what `extra` says beside it."""
-    if not extra:
-        return known
-    for name in sorted(extra.keys() & reserved):
-        notices.add(f"{field}.provider_data.{name}", "dropped", "the dialect's own field says this")
-    return {name: value for name, value in extra.items() if name not in reserved} | known
-
-
-def _mapping(value: Any) -> Mapping[str, Any]:
-    return value if isinstance(value, Mapping) else {}

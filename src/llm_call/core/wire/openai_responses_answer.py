@@ -28,13 +28,13 @@ from llm_call.core.domain.messages import Part, Reasoning, Text, ToolCall
 from llm_call.core.domain.response import Finish, FinishReason, Usage
 from llm_call.core.wire.framing import ServerSentEvent
 from llm_call.core.wire.http_errors import decode_stream_error, excerpt
-from llm_call.core.wire.openai_chat_answer import REFUSAL, is_error
+from llm_call.core.wire.openai_chat_answer import is_error
+from llm_call.core.wire.openai_usage import RESPONSES, read_usage
 from llm_call.core.wire.reading import (
     DONE,
     AnswerStreamDecoder,
     MalformedError,
     array,
-    count,
     decode_json,
     json_or_none,
     mapping,
@@ -60,11 +60,8 @@ _END_FIELDS = frozenset({"type", "response", "sequence_number"})
 _MESSAGE_FIELDS = frozenset({"type", "id", "status", "role", "content"})
 _CALL_FIELDS = frozenset({"type", "id", "status", "call_id", "name", "arguments"})
 _REASONING_ITEM_FIELDS = frozenset({"type", "status", "summary", "content", "encrypted_content"})
-_USAGE_FIELDS = frozenset(
-    {"input_tokens", "output_tokens", "total_tokens", "input_tokens_details", "output_tokens_details"}
-)
 _EMPTY_TEXT = Text(text="")
-_EMPTY_REFUSAL = Text(text="", provider_data=REFUSAL)
+_EMPTY_REFUSAL = Text(text="", refusal=True)
 _EMPTY_REASONING = {kind: Reasoning(text="", provider_data={"type": kind}) for kind in REASONING_FIELDS}
 _TEXT_DELTAS: Mapping[str, Text] = {
     "response.output_text.delta": _EMPTY_TEXT,
@@ -186,7 +183,7 @@ class AnswerReader:
     def _ending(self, response: Mapping[str, Any], around: Mapping[str, Any]) -> tuple[Usage, dict[str, Any]]:
         """The usage, and what the response keeps."""
         extra = {**around, **unknown(response, _TOP_FIELDS)}
-        usage, counts = _usage(mapping(response.get("usage") or {}, "usage"))
+        usage, counts = read_usage(mapping(response.get("usage") or {}, "usage"), RESPONSES)
         if not self._model and (model := response.get("model")):
             extra["model"] = model  # the server told it too late for the start
         if self._kept:
@@ -379,6 +376,8 @@ class AnswerReader:
 class OpenAIResponsesStreamDecoder(AnswerStreamDecoder[AnswerReader]):
     """One streamed answer: complete when the server says so, and never otherwise."""
 
+    dialect = "openai_responses"
+
     def __init__(self) -> None:
         super().__init__(AnswerReader())
 
@@ -470,28 +469,3 @@ def failure(error: Any) -> APIError:
 def _joined(wire: Any, field: str) -> str:
     texts = (string(mapping(each, f"{field}[]").get("text"), f"{field}[].text") for each in array(wire, field))
     return PARAGRAPH.join(filter(None, texts))
-
-
-def _usage(usage: Mapping[str, Any]) -> tuple[Usage, dict[str, Any]]:
-    """The counts, and what `Usage` has no field for."""
-    sent, said = _details(usage, "input_tokens_details"), _details(usage, "output_tokens_details")
-    known = Usage(
-        input_tokens=count(usage.get("input_tokens")),
-        output_tokens=count(usage.get("output_tokens")),
-        cached_input_tokens=count(sent.get("cached_tokens")),
-        reasoning_tokens=count(said.get("reasoning_tokens")),
-    )
-    rest = unknown(usage, _USAGE_FIELDS)
-    if more := unknown(sent, {"cached_tokens"}):
-        rest["input_tokens_details"] = more
-    if more := unknown(said, {"reasoning_tokens"}):
-        rest["output_tokens_details"] = more
-    total = usage.get("total_tokens")
-    if total is not None and total != (known.input_tokens or 0) + (known.output_tokens or 0):
-        rest["total_tokens"] = total
-    return known, rest
-
-
-def _details(usage: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    details = usage.get(name)
-    return details if type(details) is dict else {}

@@ -2,28 +2,25 @@
 
 Rule: what a client sends is typed strictly and refused with its place (`$.input[0].role`); fields that the canonical
 request has no place for are kept: of the body in `provider_options`, of an item or a part in its `provider_data`, but
-for the ids and states of items, which mean nothing where nothing is stored. Inside tools, `tool_choice` and
-`text.format` there is no such place, so they are refused there, and so are items that are no part.
+for the ids and states of items, which mean nothing where nothing is stored. Inside `tool_choice` and `text.format`
+there is no such place, so they are refused there, and so are items that are no part.
 
 Items of the assistant that follow each other are one message. In an answer every part is an item of its own; an item
 has the id that its part kept, or one made of its place and the response's id. `created_at` is 0: there is no clock.
 """
 
-from base64 import b64decode
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
-from llm_call.core.domain.errors import BadRequestError, LLMCallError, UnsupportedError
+from llm_call.core.domain.errors import LLMCallError, UnsupportedError
 from llm_call.core.domain.events import Event, PartDelta, PartEnd, PartStart, ResponseEnd, ResponseStart
 from llm_call.core.domain.messages import Media, Message, Part, Reasoning, Text, ToolCall, ToolResult
 from llm_call.core.domain.request import OutputSpec, Request, Settings, Tool, ToolChoice, ToolMode
-from llm_call.core.domain.response import FinishReason, Response, Usage
-from llm_call.core.wire.openai_chat import ANY_IMAGE, STORED_FILE
-from llm_call.core.wire.openai_chat_answer import REFUSAL
+from llm_call.core.domain.response import FinishReason, Response
 from llm_call.core.wire.openai_chat_server import OpenAIChatServerCodec
 from llm_call.core.wire.openai_responses import (
     CALL_FIELDS,
@@ -36,6 +33,10 @@ from llm_call.core.wire.openai_responses import (
     is_assistants,
 )
 from llm_call.core.wire.openai_responses_answer import REASONING_FIELDS, read_reasoning, reasoning_texts
+from llm_call.core.wire.openai_usage import RESPONSES, write_usage
+from llm_call.core.wire.origin import OwnEvents, marked_request, own_response
+from llm_call.core.wire.reading import MalformedError, decode_json, from_data_url, refusing, unnamed
+from llm_call.core.wire.writing import ANY_IMAGE, STORED_FILE, as_mapping, encode_json
 
 # What clients expect beside the answer itself.
 _HEAD: Mapping[str, Any] = {
@@ -52,7 +53,6 @@ _HEAD: Mapping[str, Any] = {
     "top_p": None,
 }
 _ERRORS = OpenAIChatServerCodec()  # the two dialects have one form of error body
-_encode_json = msgspec.json.Encoder().encode
 
 
 class _InputText(Struct, tag_field="type", tag="input_text"):
@@ -109,7 +109,7 @@ class _Reasoning(Struct, tag_field="type", tag="reasoning"):
     encrypted_content: str | None = None
 
 
-class _Tool(Struct, forbid_unknown_fields=True):
+class _Tool(Struct):
     type: Literal["function"]
     name: str
     description: str | None = None
@@ -166,13 +166,11 @@ class OpenAIResponsesServerCodec:
 
     def decode_request(self, body: bytes) -> tuple[Request, bool]:
         """The request, and whether its answer is to be streamed."""
-        try:
-            raw = msgspec.json.decode(body)
+        with refusing("the Responses API"):
+            raw = decode_json(body)
             _name_messages(raw)
             wire = msgspec.convert(raw, _Body)
-        except (ValueError, RecursionError) as error:
-            raise _bad(f"the body is no request of the Responses API: {error}") from error
-        return _request(wire, raw), bool(wire.stream)
+            return marked_request(_request(wire, raw), self.name), bool(wire.stream)
 
     def encode_response(self, response: Response) -> bytes:
         """The answer as one body.
@@ -180,8 +178,9 @@ class OpenAIResponsesServerCodec:
         Raises:
             UnsupportedError: It holds a part that an answer of this dialect cannot hold.
         """
+        response = own_response(response, self.name)
         output = [_item(part, number, response.id) for number, part in enumerate(response.parts)]
-        return _encode_json(_whole(response, output))
+        return encode_json(_whole(response, output))
 
     def encode_error(self, error: LLMCallError) -> tuple[int, bytes]:
         """The status for the class of `error`, and OpenAI's form of an error body."""
@@ -207,6 +206,7 @@ class OpenAIResponsesStreamEncoder:
     """One answer as typed events: each part is an item, added, told in pieces, and done; then the whole response."""
 
     def __init__(self) -> None:
+        self._own = OwnEvents("openai_responses")
         self._sequence = 0
         self._response = Response(model="")
         self._open: dict[int, _Open] = {}
@@ -214,17 +214,17 @@ class OpenAIResponsesStreamEncoder:
 
     def encode(self, event: Event) -> bytes:
         """The events for `event`; may be none."""
-        match event:
+        match self._own(event):
             case PartDelta(index=index, text=text):
                 return self._delta(self._open[index], text) if text else b""
             case ResponseStart(model=model, id=identity):
                 return self._start(Response(model=model, id=identity))
             case PartStart(index=index, part=part):
                 return self._part(index, part)
-            case PartEnd():
-                return self._part_end(self._open.pop(event.index), event)
-            case ResponseEnd():
-                return self._end(event)
+            case PartEnd() as end:
+                return self._part_end(self._open.pop(end.index), end)
+            case ResponseEnd() as end:
+                return self._end(end)
 
     def encode_error(self, error: LLMCallError) -> bytes:
         """The error as the last event: in the form of the API's `error` event, and in that of an error body."""
@@ -299,7 +299,7 @@ class OpenAIResponsesStreamEncoder:
         return {"item_id": identity, "output_index": opened.number}
 
     def _frame(self, kind: str, **fields: Any) -> bytes:
-        data = _encode_json({"type": kind, "sequence_number": self._sequence, **fields})
+        data = encode_json({"type": kind, "sequence_number": self._sequence, **fields})
         self._sequence += 1
         return b"event: " + kind.encode() + b"\ndata: " + data + b"\n\n"
 
@@ -317,7 +317,7 @@ def _request(wire: _Body, raw: Mapping[str, Any]) -> Request:
         model=wire.model,
         messages=_messages(wire, raw["input"]),
         settings=_settings(wire),
-        tools=tuple(_tool(tool) for tool in wire.tools or ()),
+        tools=tuple(_tool(tool, raw["tools"][index]) for index, tool in enumerate(wire.tools or ())),
         tool_choice=_tool_choice(wire.tool_choice),
         output=_output(wire.text),
         provider_options=_options(wire, raw),
@@ -329,10 +329,10 @@ def _request(wire: _Body, raw: Mapping[str, Any]) -> Request:
 
 
 def _options(wire: _Body, raw: Mapping[str, Any]) -> dict[str, Any]:
-    options = _unknown(raw, _Body.__struct_fields__)
-    if rest := _unknown(raw.get("reasoning") or {}, {"effort"}):
+    options = unnamed(raw, _Body.__struct_fields__)
+    if rest := unnamed(raw.get("reasoning") or {}, {"effort"}):
         options["reasoning"] = rest
-    if rest := _unknown(raw.get("text") or {}, {"format"}):
+    if rest := unnamed(raw.get("text") or {}, {"format"}):
         options["text"] = rest
     if wire.store:
         options["store"] = True
@@ -347,9 +347,13 @@ def _settings(wire: _Body) -> Settings:
     )
 
 
-def _tool(spec: _Tool) -> Tool:
+def _tool(spec: _Tool, raw: Mapping[str, Any]) -> Tool:
     return Tool(
-        name=spec.name, description=spec.description or "", parameters=spec.parameters or {}, strict=spec.strict
+        name=spec.name,
+        description=spec.description or "",
+        parameters=spec.parameters or {},
+        strict=spec.strict,
+        provider_data=unnamed(raw, _Tool.__struct_fields__),
     )
 
 
@@ -366,7 +370,7 @@ def _output(options: _TextOptions | None) -> OutputSpec | None:
     if wanted.type == "json_object":
         return OutputSpec()
     if wanted.name is None or wanted.schema is None:
-        raise _bad("$.text.format needs a name and a schema")
+        raise MalformedError("$.text.format needs a name and a schema")
     return OutputSpec(schema=wanted.schema, name=wanted.name, strict=wanted.strict, description=wanted.description)
 
 
@@ -395,26 +399,26 @@ def _message(item: _Item, raw: Mapping[str, Any], where: str) -> Message:
         parts = tuple(
             part for part in _parts(item.output, raw["output"], f"{where}.output") if isinstance(part, Text | Media)
         )
-        result = ToolResult(call_id=item.call_id, parts=parts, provider_data=_unknown(raw, RESULT_FIELDS))
+        result = ToolResult(call_id=item.call_id, parts=parts, provider_data=unnamed(raw, RESULT_FIELDS))
         return Message(role="tool", parts=(result,))
     if not isinstance(item, _Message):
-        raise _bad(f"{where}.type is not known here")
+        raise MalformedError(f"{where}.type is not known here")
     parts_of = _parts(item.content, raw["content"], f"{where}.content")
-    return Message(role=item.role, parts=parts_of, provider_data=_unknown(raw, MESSAGE_FIELDS))
+    return Message(role=item.role, parts=parts_of, provider_data=unnamed(raw, MESSAGE_FIELDS))
 
 
 def _assistant_parts(item: _Item, raw: Mapping[str, Any], where: str) -> tuple[Part, ...]:
     match item:
         case _FunctionCall():
-            extra = _unknown(raw, CALL_FIELDS)
+            extra = unnamed(raw, CALL_FIELDS)
             return (ToolCall(id=item.call_id, name=item.name, arguments=item.arguments, provider_data=extra),)
         case _Reasoning():
             return (read_reasoning(raw),)
         case _Message():
-            around = _unknown(raw, MESSAGE_FIELDS)
+            around = unnamed(raw, MESSAGE_FIELDS)
             parts = _parts(item.content, raw["content"], f"{where}.content")
             return tuple(_around(part, around) for part in parts) if around else parts
-    raise _bad(f"{where}.role is not for this type of item")
+    raise MalformedError(f"{where}.role is not for this type of item")
 
 
 def _around(part: Part, around: Mapping[str, Any]) -> Part:
@@ -430,7 +434,7 @@ def _parts(content: _Content, raw: Any, where: str) -> tuple[Part, ...]:
 def _part(
     part: _InputText | _OutputText | _Refusal | _InputImage | _InputFile, raw: Mapping[str, Any], where: str
 ) -> Part:
-    extra = _unknown(raw, PART_FIELDS[raw["type"]])
+    extra = unnamed(raw, PART_FIELDS[raw["type"]])
     match part:
         case _InputText(text=text):
             return Text(text=text, provider_data=extra)
@@ -438,7 +442,7 @@ def _part(
             kept = {name: extra[name] for name in extra if extra[name] or name not in {"annotations", "logprobs"}}
             return Text(text=text, provider_data=kept)
         case _Refusal(refusal=refusal):
-            return Text(text=refusal, provider_data={**extra, **REFUSAL})
+            return Text(text=refusal, refusal=True, provider_data=extra)
         case _InputImage():
             return _image(part, extra, where)
         case _InputFile():
@@ -449,40 +453,21 @@ def _image(image: _InputImage, extra: Mapping[str, Any], where: str) -> Media:
     url = image.image_url
     if url is None:
         if image.file_id is None:
-            raise _bad(f"{where} has neither image_url nor file_id")
+            raise MalformedError(f"{where} has neither image_url nor file_id")
         return Media(media_type=ANY_IMAGE, provider_data=extra)
     if not url.startswith("data:"):
         return Media(media_type=ANY_IMAGE, url=url, provider_data=extra)
-    media_type, data = _data_url(url, f"{where}.image_url")
+    media_type, data = from_data_url(url, f"{where}.image_url")
     return Media(media_type=media_type, data=data, provider_data=extra)
 
 
 def _file(file: _InputFile, extra: Mapping[str, Any], where: str) -> Media:
     if file.file_data is not None:
-        media_type, data = _data_url(file.file_data, f"{where}.file_data")
+        media_type, data = from_data_url(file.file_data, f"{where}.file_data")
         return Media(media_type=media_type, data=data, url=file.file_url, name=file.filename, provider_data=extra)
     if file.file_url is None and file.file_id is None:
-        raise _bad(f"{where} has none of file_data, file_url and file_id")
+        raise MalformedError(f"{where} has none of file_data, file_url and file_id")
     return Media(media_type=STORED_FILE, url=file.file_url, name=file.filename, provider_data=extra)
-
-
-def _data_url(url: str, where: str) -> tuple[str, bytes]:
-    """The media type and the bytes of a data URL (RFC 2397), base64 only."""
-    head, mark, data = url.partition(";base64,")
-    if not mark or not head.startswith("data:"):
-        raise _bad(f"{where} is no base64 data URL")
-    try:
-        return head.removeprefix("data:"), b64decode(data, validate=True)
-    except ValueError as error:
-        raise _bad(f"{where} is no base64: {error}") from error
-
-
-def _bad(message: str) -> BadRequestError:
-    return BadRequestError(message, status=400, hint="Send the request as the Responses API defines it.")
-
-
-def _unknown(raw: Mapping[str, Any], known: Collection[str]) -> dict[str, Any]:
-    return {name: value for name, value in raw.items() if name not in known}
 
 
 def _whole(response: Response, output: Sequence[Any]) -> dict[str, Any]:
@@ -498,7 +483,7 @@ def _whole(response: Response, output: Sequence[Any]) -> dict[str, Any]:
         "incomplete_details": details,
         "model": response.model,
         "output": [*output, *more] if isinstance(more, list | tuple) else list(output),
-        "usage": _usage(response.usage, kept) or None,
+        "usage": write_usage(response.usage, kept, RESPONSES) or None,
     }
 
 
@@ -510,22 +495,6 @@ def _status(reason: FinishReason) -> tuple[str, dict[str, Any] | None]:
     return "incomplete", {"reason": words.get(reason.unified) or reason.raw or "other"}
 
 
-def _usage(usage: Usage, kept: Mapping[str, Any]) -> dict[str, Any]:
-    extra = _mapping(kept.get("usage"))
-    counts = {"input_tokens": usage.input_tokens, "output_tokens": usage.output_tokens}
-    wire: dict[str, Any] = {name: count for name, count in counts.items() if count is not None}
-    if len(wire) == len(counts):
-        wire["total_tokens"] = sum(wire.values())
-    wire |= extra
-    for field, name, count in (
-        ("input_tokens_details", "cached_tokens", usage.cached_input_tokens),
-        ("output_tokens_details", "reasoning_tokens", usage.reasoning_tokens),
-    ):
-        if count is not None:
-            wire[field] = {**_mapping(extra.get(field)), name: count}
-    return wire
-
-
 def _item(part: Part, number: int, response_id: str | None) -> dict[str, Any]:
     """The item of the output that is `part`."""
     identity, extra = _item_id(part, number, response_id), part.provider_data
@@ -534,13 +503,13 @@ def _item(part: Part, number: int, response_id: str | None) -> dict[str, Any]:
         case ToolCall():
             known = {"type": "function_call", "call_id": part.id, "name": part.name, "arguments": part.arguments}
         case Reasoning():
-            kind, extra = _kind(part), _unknown(extra, {"type"})
+            kind, extra = _kind(part), unnamed(extra, {"type"})
             known = {"type": "reasoning", **reasoning_texts(kind, part.text)}
             known |= {name: extra[name] for name in REASONING_FIELDS.values() if name in extra}
             if part.signature is not None:
                 known["encrypted_content"] = part.signature
         case _:
-            extra = _mapping(extra.get("item"))
+            extra = as_mapping(extra.get("item"))
             known = {"type": "message", "role": "assistant", "content": [_spoken(part)]}
     return {**extra, **known, "id": identity, "status": "completed"}
 
@@ -558,8 +527,8 @@ def _kind(part: Reasoning) -> str:
 def _spoken(part: Part) -> dict[str, Any]:
     if not isinstance(part, Text):
         raise UnsupportedError(f"an answer of the Responses API cannot hold a {type(part).__name__}")
-    extra = _unknown(part.provider_data, {"item"})
-    if extra.get("refusal") is True:
+    extra = unnamed(part.provider_data, {"item"})
+    if part.refusal:
         return {**extra, "type": "refusal", "refusal": part.text}
     return {"annotations": [], "logprobs": [], **extra, "type": "output_text", "text": part.text}
 
@@ -573,7 +542,7 @@ def _words(part: Part) -> tuple[str, dict[str, int], str]:
             return "reasoning_summary_text", {"summary_index": 0}, "text"
         case Reasoning():
             return "reasoning_text", {"content_index": 0}, "text"
-        case Text() if part.provider_data.get("refusal") is True:
+        case Text(refusal=True):
             return "refusal", {"content_index": 0}, "refusal"
     return "output_text", {"content_index": 0}, "text"
 
@@ -597,7 +566,3 @@ def _ended(opened: _Open, event: PartEnd) -> Part:
     if isinstance(part, Reasoning) and event.signature is not None:
         part = replace(part, signature=event.signature)
     return part
-
-
-def _mapping(value: Any) -> Mapping[str, Any]:
-    return value if isinstance(value, Mapping) else {}

@@ -1,15 +1,18 @@
 """What every dialect reads with: the values of a JSON body, checked, and the shell of a stream decoder."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Mapping, Sequence
-from typing import Any, Generic, Literal, Protocol, TypeVar
+from base64 import b64decode
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, ClassVar, Generic, Literal, Protocol, TypeVar
 
 import msgspec
 
-from llm_call.core.domain.errors import ProtocolError, StreamInterruptedError
+from llm_call.core.domain.errors import BadRequestError, ProtocolError, StreamInterruptedError
 from llm_call.core.domain.events import Event
 from llm_call.core.wire.framing import BYTE_ORDER_MARK, MAX_EVENT_BYTES, ServerSentEvent, ServerSentEvents
 from llm_call.core.wire.http_errors import excerpt
+from llm_call.core.wire.origin import marked_events
 
 DONE = b"[DONE]"
 _EMPTY: tuple[Any, ...] = (None, [], {})
@@ -34,6 +37,8 @@ R = TypeVar("R", bound=AnswerReader)
 
 class AnswerStreamDecoder(ABC, Generic[R]):
     """One streamed answer. A body that is no event stream is read whole: some servers ignore that a stream was asked."""
+
+    dialect: ClassVar[str]
 
     def __init__(self, reader: R) -> None:
         self.reader = reader
@@ -98,7 +103,7 @@ class AnswerStreamDecoder(ABC, Generic[R]):
             raise ProtocolError(f"the answer is longer than {MAX_EVENT_BYTES} bytes")
 
     def _drained(self) -> tuple[Event, ...]:
-        events = tuple(self.reader.events)
+        events = marked_events(self.reader.events, self.dialect)
         self.reader.events.clear()
         return events
 
@@ -127,6 +132,25 @@ def unreadable(what: str, error: Exception, data: bytes) -> ProtocolError:
     """The error for a caller: what cannot be read, why, and the start of what came."""
     came = excerpt(data, 200) or "nothing"
     return ProtocolError(f"{what} cannot be read ({error}); what came: {came}")
+
+
+@contextmanager
+def refusing(api: str) -> Iterator[None]:
+    """What goes wrong inside, while a client's request is read, is the client's fault.
+
+    Raises:
+        BadRequestError: The body is no request of `api`; the message says where.
+    """
+    try:
+        yield
+    except MalformedError as error:
+        raise _refusal(str(error), api) from error
+    except (ValueError, RecursionError) as error:
+        raise _refusal(f"the body is no request of {api}: {error}", api) from error
+
+
+def _refusal(message: str, api: str) -> BadRequestError:
+    return BadRequestError(message, status=400, hint=f"Send the request as {api} defines it.")
 
 
 def string(value: Any, where: str) -> str:
@@ -162,3 +186,50 @@ def count(value: Any) -> int | None:
 def unknown(wire: Mapping[str, Any], known: Collection[str]) -> dict[str, Any]:
     """The fields that are not known and not empty."""
     return {name: value for name, value in wire.items() if name not in known and (value or value not in _EMPTY)}
+
+
+def unnamed(wire: Mapping[str, Any], known: Collection[str]) -> dict[str, Any]:
+    """The fields that are not known, empty ones too."""
+    return {name: value for name, value in wire.items() if name not in known}
+
+
+def split_data_url(url: str) -> tuple[str, str] | None:
+    """The media type and the base64 text of a data URL (RFC 2397); `None` for any other URL."""
+    head, mark, data = url.partition(";base64,")
+    return (head.removeprefix("data:"), data) if mark and head.startswith("data:") else None
+
+
+def from_data_url(url: str, where: str) -> tuple[str, bytes]:
+    """The media type and the bytes of a data URL.
+
+    Raises:
+        MalformedError: It is none, or not in base64.
+    """
+    found = split_data_url(url)
+    if found is None:
+        raise MalformedError(f"{where} is no base64 data URL")
+    return found[0], from_base64(found[1], where)
+
+
+def from_base64(data: str, where: str) -> bytes:
+    """The bytes.
+
+    Raises:
+        MalformedError: It is no base64.
+    """
+    try:
+        return b64decode(data, validate=True)
+    except ValueError as error:
+        raise MalformedError(f"{where} is no base64: {error}") from error
+
+
+def merge(into: dict[str, Any], more: Mapping[str, Any]) -> None:
+    """Add a chunk's fields to those before: lists go on, objects are merged, of anything else the last word counts."""
+    for name, value in more.items():
+        old = into.get(name)
+        if type(old) is dict and type(value) is dict:
+            merge(old, value)
+        elif type(old) is list and type(value) is list:
+            old.extend(value)
+        else:
+            into[name] = value

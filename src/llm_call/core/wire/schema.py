@@ -5,7 +5,7 @@ against the caller's own schema in any case. Keywords are told from property nam
 Schema 2020-12 (and draft 7) nests it. The given schema is never changed.
 """
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any
 
 _SCHEMA = frozenset(
@@ -30,6 +30,13 @@ _SCHEMAS_BY_NAME = frozenset(
 _SCHEMA_LIST = frozenset({"allOf", "anyOf", "items", "oneOf", "prefixItems"})
 _CONDITIONS = frozenset({"if", "not"})  # to loosen what stands in them is to tighten the whole
 _CLOSED = frozenset({"additionalProperties", "unevaluatedProperties"})  # they lean on the patterns beside them
+_TYPED = frozenset({"$ref", "anyOf", "const", "enum", "oneOf", "type"})  # without any of these, anything goes
+_ALTERNATIVES = frozenset({"$ref", "anyOf", "oneOf"})
+# What says something of an object together with what stands beside it.
+_JOINED = frozenset(
+    {"allOf", "dependentSchemas", "else", "if", "not", "patternProperties", "then", "unevaluatedProperties"}
+)
+_DEFINITIONS = ("$defs", "definitions")
 _BOUNDS = frozenset({"$ref", "const", "enum", "format", "maxLength", "pattern"})
 
 Edit = Callable[[Mapping[str, Any]], Mapping[str, Any]]
@@ -99,3 +106,70 @@ def _holds(node: Any, keywords: Collection[str]) -> bool:
 
     _walk(node, look)
     return found
+
+
+def with_closed_objects(schema: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """`schema` with every object closed that does not say otherwise; `None` where that would refuse what it accepts.
+
+    That is where an object is open on purpose (`additionalProperties` that are not false, or no properties at all),
+    where closed objects would have to be met together (`allOf`, alternatives beside properties), and where anything
+    goes (`true`, `{}`).
+    """
+    if not all(map(_can_close, nodes(schema))):
+        return None
+    closed: Mapping[str, Any] = _walk(
+        schema, lambda node: {**node, "additionalProperties": False} if is_object(node) else node
+    )
+    return closed
+
+
+def with_any_of(schema: Mapping[str, Any]) -> Mapping[str, Any]:
+    """`schema` with `anyOf` for every `oneOf`: that no more than one fits is left to the check of the answer."""
+    changed: Mapping[str, Any] = _walk(
+        schema, lambda node: {"anyOf" if name == "oneOf" else name: value for name, value in node.items()}
+    )
+    return changed
+
+
+def is_object(node: Any) -> bool:
+    """Whether the schema `node` accepts objects by its `type`."""
+    kinds = node.get("type") if isinstance(node, Mapping) else None
+    return kinds == "object" or (isinstance(kinds, list | tuple) and "object" in kinds)
+
+
+def _can_close(node: Any) -> bool:
+    if not isinstance(node, Mapping):
+        return node is not True
+    if node.keys().isdisjoint(_TYPED) or _JOINED & node.keys():
+        return False
+    if not is_object(node) or node.get("additionalProperties") is False:
+        return True
+    return "additionalProperties" not in node and bool(node.get("properties")) and _ALTERNATIVES.isdisjoint(node)
+
+
+def contains_itself(schema: Mapping[str, Any]) -> bool:
+    """Whether a reference in `schema` leads back to where it stands, or anywhere but to the root and its definitions."""
+    defined = {f"#/{place}/{name}": node for place in _DEFINITIONS for name, node in (schema.get(place) or {}).items()}
+    root = {name: value for name, value in schema.items() if name not in _DEFINITIONS}
+    open_ends = {place: _references(node) for place, node in {"#": root, **defined}.items()}
+    if any(not references <= open_ends.keys() for references in open_ends.values()):
+        return True
+    while settled := [place for place, references in open_ends.items() if references.isdisjoint(open_ends)]:
+        for place in settled:
+            del open_ends[place]
+    return bool(open_ends)
+
+
+def _references(schema: Any) -> set[str]:
+    return {str(node["$ref"]) for node in nodes(schema) if isinstance(node, Mapping) and "$ref" in node}
+
+
+def nodes(schema: Any) -> Iterator[Any]:
+    """`schema` and every schema in it, from the outside in; `true` and `false` are schemas too."""
+    yield schema
+    if isinstance(schema, Mapping):
+        inside: list[Any] = []
+        for name, value in schema.items():
+            _children(name, value, inside.append)
+        for node in inside:
+            yield from nodes(node)

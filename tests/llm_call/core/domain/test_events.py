@@ -19,14 +19,14 @@ def test_overlapping_parts_are_put_together_in_the_order_of_their_index() -> Non
             PartDelta(index=1, text=":1}"),
             PartDelta(index=0, text="llo"),
             PartEnd(index=0),
-            PartEnd(index=1, provider_data={"x": 1}),
+            PartEnd(index=1, provider_data={"gemini": {"x": 1}}),
             END,
         ]
     )
     assert response == Response(
         id="r1",
         model="m",
-        parts=(Text(text="hello"), ToolCall(id="c", name="f", arguments='{"a":1}', provider_data={"x": 1})),
+        parts=(Text(text="hello"), ToolCall(id="c", name="f", arguments='{"a":1}', provider_data={"gemini": {"x": 1}})),
         finish_reason=FinishReason(unified="stop", raw="stop"),
         usage=Usage(output_tokens=3),
     )

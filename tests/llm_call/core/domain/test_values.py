@@ -43,7 +43,12 @@ def test_every_error_stands_in_the_drawing() -> None:
 
 counts = st.none() | st.integers(0, 10**9)
 usages = st.builds(
-    Usage, input_tokens=counts, output_tokens=counts, cached_input_tokens=counts, reasoning_tokens=counts
+    Usage,
+    input_tokens=counts,
+    output_tokens=counts,
+    cached_input_tokens=counts,
+    cache_write_input_tokens=counts,
+    reasoning_tokens=counts,
 )
 
 

@@ -6,7 +6,17 @@ import msgspec
 import pytest
 
 from llm_call.core.domain.errors import UnsupportedError
-from llm_call.core.domain.messages import Media, Message, Part, Reasoning, Text, ToolCall, ToolResult, message
+from llm_call.core.domain.messages import (
+    CacheMarker,
+    Media,
+    Message,
+    Part,
+    Reasoning,
+    Text,
+    ToolCall,
+    ToolResult,
+    message,
+)
 from llm_call.core.domain.profile import Profile
 from llm_call.core.domain.request import OutputSpec, Request, Settings, Tool, ToolChoice
 from llm_call.core.wire.anthropic_messages import ANSWER_TOKENS, THOUGHT_TOKENS, AnthropicMessagesCodec
@@ -46,12 +56,15 @@ def user(*parts: Part) -> Message:
 def test_a_request_of_every_field_is_sent_as_the_dialect_says() -> None:
     wire = encoded(
         message("system", "Be brief."),
-        user(Text(text="see", provider_data=CACHED), Media(media_type="image/png", data=b"\x89PNG")),
+        user(
+            Text(text="see", cache=CacheMarker()),
+            Media(media_type="image/png", data=b"\x89PNG"),
+        ),
         Message(
             role="assistant",
             parts=(
-                Reasoning(text="hm", signature="sig", provider_data={"type": "thinking"}),
-                Reasoning(text="", provider_data={"type": "redacted_thinking", "data": "enc"}),
+                Reasoning(text="hm", signature="sig", provider_data={"anthropic_messages": {"type": "thinking"}}),
+                Reasoning(text="", provider_data={"anthropic_messages": {"type": "redacted_thinking", "data": "enc"}}),
                 Text(text="I add."),
                 ToolCall(id="c1", name="add", arguments='{"a": 1.0}'),
             ),
@@ -172,7 +185,7 @@ def test_a_budget_for_thoughts_is_given_by_the_options_and_stands_beside_the_sch
 
 
 def test_system_messages_wherever_they_stand_are_one_prompt_and_the_move_is_named() -> None:
-    cached = Message(role="developer", parts=(Text(text="b", provider_data=CACHED),))
+    cached = Message(role="developer", parts=(Text(text="b", cache=CacheMarker()),))
     given = (message("system", "a"), cached, message("user", "hi"), message("system", "c"))
     body = sent(*given)
     assert body["system"] == [
@@ -186,7 +199,11 @@ def test_system_messages_wherever_they_stand_are_one_prompt_and_the_move_is_name
 
 def test_results_of_parallel_calls_go_in_one_message_and_before_the_users_words() -> None:
     results = [
-        Message(role="tool", parts=(ToolResult(call_id=each, parts=(Text(text=each),)),), provider_data={each: 1})
+        Message(
+            role="tool",
+            parts=(ToolResult(call_id=each, parts=(Text(text=each),)),),
+            provider_data={"anthropic_messages": {each: 1}},
+        )
         for each in "ab"
     ]
     mixed = user(Text(text="and?"), ToolResult(call_id="c"))
@@ -218,9 +235,15 @@ def test_results_in_messages_of_the_tool_and_of_the_user_go_in_one_message_too()
             Media(media_type="image/webp", url="data:image/png;base64,eA=="),
             {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "eA=="}},
         ),
-        (Media(media_type="image/*", provider_data=FILE), {"type": "image", **FILE}),
+        (Media(media_type="image/*", provider_data={"anthropic_messages": FILE}), {"type": "image", **FILE}),
         (
-            Media(media_type="application/pdf", data=b"%PDF", name="a.pdf", provider_data={"context": "c", **CACHED}),
+            Media(
+                media_type="application/pdf",
+                data=b"%PDF",
+                name="a.pdf",
+                cache=CacheMarker(),
+                provider_data={"anthropic_messages": {"context": "c"}},
+            ),
             {
                 "type": "document",
                 "source": {"type": "base64", "media_type": "application/pdf", "data": "JVBERg=="},
@@ -237,8 +260,14 @@ def test_results_in_messages_of_the_tool_and_of_the_user_go_in_one_message_too()
             Media(media_type="text/markdown", data="# ä".encode()),
             {"type": "document", "source": {"type": "text", "media_type": "text/plain", "data": "# ä"}},
         ),
-        (Media(media_type="application/octet-stream", provider_data=FILE), {"type": "document", **FILE}),
-        (Text(text="", provider_data={"block": {"type": "search_result", "x": 1}}), {"type": "search_result", "x": 1}),
+        (
+            Media(media_type="application/octet-stream", provider_data={"anthropic_messages": FILE}),
+            {"type": "document", **FILE},
+        ),
+        (
+            Text(text="", provider_data={"anthropic_messages": {"block": {"type": "search_result", "x": 1}}}),
+            {"type": "search_result", "x": 1},
+        ),
     ],
 )
 def test_a_part_goes_in_the_block_that_the_dialect_has_for_it(part: Part, block: dict[str, Any]) -> None:
@@ -303,12 +332,18 @@ def test_what_would_mean_something_else_is_refused(fields: dict[str, Any]) -> No
         (Media(media_type="image/png", data=b"x", name="a"), {("messages[0].parts[0].name", "dropped")}),
         (Media(media_type="image/png", url="data:image/png;base64,eA=="), {("messages[0].parts[0]", "translated")}),
         (Media(media_type="text/css", data=b"x"), {("messages[0].parts[0].media_type", "translated")}),
-        (Media(media_type="image/png", provider_data=FILE), {("messages[0].parts[0].media_type", "dropped")}),
         (
-            Media(media_type="image/png", data=b"x", provider_data=FILE),
+            Media(media_type="image/png", provider_data={"anthropic_messages": FILE}),
+            {("messages[0].parts[0].media_type", "dropped")},
+        ),
+        (
+            Media(media_type="image/png", data=b"x", provider_data={"anthropic_messages": FILE}),
             {("messages[0].parts[0].provider_data.source", "dropped")},
         ),
-        (Text(text="x", provider_data={"type": "y"}), {("messages[0].parts[0].provider_data.type", "dropped")}),
+        (
+            Text(text="x", provider_data={"anthropic_messages": {"type": "y"}}),
+            {("messages[0].parts[0].provider_data.type", "dropped")},
+        ),
         (Text(text=" \n"), {("messages[0].parts[0]", "dropped"), ("messages", "dropped")}),
         (ToolResult(call_id="1"), {("messages[0].role", "translated")}),
     ],
@@ -343,13 +378,13 @@ def test_arguments_are_sent_as_an_object_whatever_they_are(
 
 
 def test_reasoning_goes_back_only_where_it_came_in_this_dialect() -> None:
-    foreign = Reasoning(text="x", signature="s", provider_data={"field": "reasoning"})
-    refused = Text(text="No.", provider_data={"refusal": True})
+    foreign = Reasoning(text="x", signature="s", provider_data={"openai_chat": {"field": "reasoning"}})
+    refused = Text(text="No.", refusal=True)
     given = Message(role="assistant", parts=(foreign, refused), name="bob")
     assert sent(given)["messages"] == [{"role": "assistant", "content": "No."}]
     assert notices(given) == {
         ("messages[0].parts[0]", "dropped"),
-        ("messages[0].parts[1].provider_data", "dropped"),
+        ("messages[0].parts[1].refusal", "dropped"),
         ("messages[0].name", "dropped"),
     }
 

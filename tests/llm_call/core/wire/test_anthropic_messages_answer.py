@@ -100,17 +100,26 @@ ANSWERS: Mapping[str, tuple[bytes, tuple[bytes, ...], Response]] = {
             id="msg_1",
             model="m1",
             parts=(
-                Reasoning(text="let me see", signature="sig==", provider_data={"type": "thinking"}),
-                Reasoning(text="", provider_data={"type": "redacted_thinking", "data": "enc"}),
+                Reasoning(
+                    text="let me see", signature="sig==", provider_data={"anthropic_messages": {"type": "thinking"}}
+                ),
+                Reasoning(text="", provider_data={"anthropic_messages": {"type": "redacted_thinking", "data": "enc"}}),
                 Text(text="4"),
             ),
             finish_reason=STOP,
-            usage=Usage(input_tokens=123, output_tokens=12, cached_input_tokens=100, reasoning_tokens=9),
+            usage=Usage(
+                input_tokens=123,
+                output_tokens=12,
+                cached_input_tokens=100,
+                cache_write_input_tokens=20,
+                reasoning_tokens=9,
+            ),
             provider_data={
-                "usage": {
-                    "cache_creation_input_tokens": 20,
-                    "cache_creation": {"ephemeral_5m_input_tokens": 20, "ephemeral_1h_input_tokens": 0},
-                    "service_tier": "standard",
+                "anthropic_messages": {
+                    "usage": {
+                        "cache_creation": {"ephemeral_5m_input_tokens": 20, "ephemeral_1h_input_tokens": 0},
+                        "service_tier": "standard",
+                    }
                 }
             },
         ),
@@ -148,7 +157,10 @@ ANSWERS: Mapping[str, tuple[bytes, tuple[bytes, ...], Response]] = {
             model="m1",
             parts=(
                 ToolCall(
-                    id="a", name="f", arguments='{"x": 1.0, "y": [ ]}', provider_data={"caller": {"type": "direct"}}
+                    id="a",
+                    name="f",
+                    arguments='{"x": 1.0, "y": [ ]}',
+                    provider_data={"anthropic_messages": {"caller": {"type": "direct"}}},
                 ),
                 ToolCall(id="b", name="now", arguments="{}"),
             ),
@@ -191,12 +203,14 @@ ANSWERS: Mapping[str, tuple[bytes, tuple[bytes, ...], Response]] = {
             id="msg_1",
             model="m1",
             parts=(
-                Text(text="", provider_data={"block": SEARCH}),
-                Text(text="", provider_data={"block": FOUND}),
-                Text(text="x.", provider_data={"citations": [CITATION, CITATION]}),
+                Text(text="", provider_data={"anthropic_messages": {"block": SEARCH}}),
+                Text(text="", provider_data={"anthropic_messages": {"block": FOUND}}),
+                Text(text="x.", provider_data={"anthropic_messages": {"citations": [CITATION, CITATION]}}),
             ),
             finish_reason=FinishReason(unified="other", raw="pause_turn"),
-            provider_data={"container": {"id": "c"}, "context_management": {"applied_edits": [1]}},
+            provider_data={
+                "anthropic_messages": {"container": {"id": "c"}, "context_management": {"applied_edits": [1]}}
+            },
         ),
     ),
     "a refusal with its details, and a block of a newer kind with a newer delta": (
@@ -214,9 +228,14 @@ ANSWERS: Mapping[str, tuple[bytes, tuple[bytes, ...], Response]] = {
         Response(
             id="msg_1",
             model="m1",
-            parts=(Text(text="", provider_data={"block": {"type": "compaction", "content": "so far"}}),),
+            parts=(
+                Text(
+                    text="",
+                    provider_data={"anthropic_messages": {"block": {"type": "compaction", "content": "so far"}}},
+                ),
+            ),
             finish_reason=FinishReason(unified="content_filter", raw="refusal"),
-            provider_data={"stop_details": {"type": "refusal", "category": "bio"}},
+            provider_data={"anthropic_messages": {"stop_details": {"type": "refusal", "category": "bio"}}},
         ),
     ),
     "llama.cpp: zeros before anything is counted, the input counted at the start": (
@@ -241,7 +260,7 @@ ANSWERS: Mapping[str, tuple[bytes, tuple[bytes, ...], Response]] = {
             id="msg_1",
             model="m1",
             finish_reason=FinishReason(unified="stop", raw="stop_sequence"),
-            provider_data={"stop_sequence": "END"},
+            provider_data={"anthropic_messages": {"stop_sequence": "END"}},
         ),
     ),
 }
@@ -308,7 +327,7 @@ def test_what_a_block_brings_at_its_start_and_later_is_kept_together_and_handed_
     delta = {"type": "newer_delta", "x": {"z": 2}, "w": [2]}
     events = streamed(start(), block(0, begin, {"type": "citations_delta", "citation": second}, delta), end())
     kept = {"citations": [first, second], "x": {"y": 1, "z": 2}, "v": [1], "w": [1, 2]}
-    assert fold(events).parts == (Text(text="a", provider_data=kept),)
+    assert fold(events).parts == (Text(text="a", provider_data={"anthropic_messages": kept}),)
     encoder = AnthropicMessagesServerCodec().stream_encoder()
     again = b"".join(encoder.encode(each) for each in events)
     assert fold(streamed(again)) == fold(events)
@@ -423,7 +442,7 @@ def test_an_event_without_end_is_refused_and_so_is_a_body() -> None:
 def test_the_part_of_a_thought_says_in_which_block_it_came_from_its_start() -> None:
     events = streamed(start(), block(0, {"type": "thinking", "thinking": ""}), end())
     starts = [each.part for each in events if isinstance(each, PartStart)]
-    assert starts == [Reasoning(text="", provider_data={"type": "thinking"})]
+    assert starts == [Reasoning(text="", provider_data={"anthropic_messages": {"type": "thinking"}})]
 
 
 # Failures

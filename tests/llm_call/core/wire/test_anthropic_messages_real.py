@@ -90,7 +90,9 @@ def test_a_conversation_of_many_turns_with_thoughts_and_tools_is_taken(base_url:
         Message(
             role="assistant",
             parts=(
-                Reasoning(text="Use the tool.", signature="s", provider_data={"type": "thinking"}),
+                Reasoning(
+                    text="Use the tool.", signature="s", provider_data={"anthropic_messages": {"type": "thinking"}}
+                ),
                 ToolCall(id="t1", name="add", arguments='{"a": 1, "b": 1}'),
             ),
         ),
@@ -108,7 +110,7 @@ def test_an_answer_ends_at_a_stop_sequence(base_url: str) -> None:
     settings = Settings(max_output_tokens=20, temperature=0.0, stop=("e", "a", "o"))
     response = whole(base_url, request(message("user", "Say hello."), settings=settings))
     assert response.finish_reason.unified == "stop"
-    assert response.provider_data["stop_sequence"] in {"e", "a", "o"}
+    assert response.provider_data["anthropic_messages"]["stop_sequence"] in {"e", "a", "o"}
 
 
 def test_a_form_and_an_effort_are_taken_and_passed_over(base_url: str) -> None:

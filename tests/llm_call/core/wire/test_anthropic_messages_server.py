@@ -25,7 +25,7 @@ from llm_call.core.domain.errors import (
     UnsupportedError,
 )
 from llm_call.core.domain.events import Event, PartDelta, PartEnd, PartStart, ResponseEnd, ResponseStart, fold
-from llm_call.core.domain.messages import Media, Message, Reasoning, Text, ToolCall, ToolResult, message
+from llm_call.core.domain.messages import CacheMarker, Media, Message, Reasoning, Text, ToolCall, ToolResult, message
 from llm_call.core.domain.profile import Profile
 from llm_call.core.domain.request import OutputSpec, Settings, Tool, ToolChoice
 from llm_call.core.domain.response import FinishReason, Response, Usage
@@ -110,7 +110,7 @@ def test_every_field_has_its_place_in_the_request() -> None:
     )
     assert stream
     assert request.messages == (
-        Message(role="system", parts=(Text(text="Be brief.", provider_data=CACHED),)),
+        Message(role="system", parts=(Text(text="Be brief.", cache=CacheMarker()),)),
         message("user", "hi"),
     )
     assert request.settings == Settings(
@@ -142,13 +142,13 @@ def test_how_hard_to_think_is_a_setting_where_it_can_say_all_and_else_kept(
     assert (again.get("thinking"), again.get("output_config")) == (thinking, config)
 
 
-def test_tools_that_say_more_than_ours_can_are_kept_as_given() -> None:
+def test_tools_that_the_server_runs_are_kept_as_given() -> None:
     tools = [
         {"name": "f", "input_schema": {"type": "object"}, **CACHED},
         {"type": "web_search_20260209", "name": "web_search", "max_uses": 2},
     ]
     request, _ = SERVER.decode_request(body(tools=tools))
-    assert request.tools == (Tool(name="f", parameters={"type": "object"}),)
+    assert request.tools == (Tool(name="f", parameters={"type": "object"}, cache=CacheMarker()),)
     again = CLIENT.encode_request(request, stream=False, profile=Profile())
     assert msgspec.json.decode(again.body)["tools"] == tools
     assert [(notice.field, notice.fate) for notice in again.notices] == [("provider_options.tools", "kept")]
@@ -159,15 +159,20 @@ def test_tools_that_say_more_than_ours_can_are_kept_as_given() -> None:
     [
         (
             {"type": "image", "source": {"type": "url", "url": "https://x.org/a"}, **CACHED},
-            Media(media_type="image/*", url="https://x.org/a", provider_data=CACHED),
+            Media(media_type="image/*", url="https://x.org/a", cache=CacheMarker()),
         ),
         (
             {"type": "image", "source": {"type": "file", "file_id": "f"}},
-            Media(media_type="image/*", provider_data={"source": {"type": "file", "file_id": "f"}}),
+            Media(
+                media_type="image/*", provider_data={"anthropic_messages": {"source": {"type": "file", "file_id": "f"}}}
+            ),
         ),
         (
             {"type": "image", "source": {"type": "url", "url": "https://x.org/a", "x": 1}},
-            Media(media_type="image/*", provider_data={"source": {"type": "url", "url": "https://x.org/a", "x": 1}}),
+            Media(
+                media_type="image/*",
+                provider_data={"anthropic_messages": {"source": {"type": "url", "url": "https://x.org/a", "x": 1}}},
+            ),
         ),
         (
             {"type": "document", "source": {"type": "url", "url": "https://x.org/a"}, "title": "t"},
@@ -181,12 +186,14 @@ def test_tools_that_say_more_than_ours_can_are_kept_as_given() -> None:
             {"type": "document", "source": {"type": "content", "content": []}, "citations": {"enabled": True}},
             Media(
                 media_type="application/octet-stream",
-                provider_data={"source": {"type": "content", "content": []}, "citations": {"enabled": True}},
+                provider_data={
+                    "anthropic_messages": {"source": {"type": "content", "content": []}, "citations": {"enabled": True}}
+                },
             ),
         ),
         (
             {"type": "search_result", "title": "t"},
-            Text(text="", provider_data={"block": {"type": "search_result", "title": "t"}}),
+            Text(text="", provider_data={"anthropic_messages": {"block": {"type": "search_result", "title": "t"}}}),
         ),
     ],
 )
@@ -218,15 +225,21 @@ def test_an_answer_is_written_as_clients_expect_it() -> None:
         id="msg_1",
         model="m",
         parts=(
-            Reasoning(text="hm", signature="s", provider_data={"field": "reasoning"}),
+            Reasoning(text="hm", signature="s", provider_data={"openai_responses": {"type": "summary_text"}}),
             Text(text="4"),
             ToolCall(id="a", name="f", arguments='{"x": 1.0}'),
             ToolCall(id="b", name="f", arguments=""),
             ToolCall(id="c", name="f", arguments='{"x": '),
         ),
         finish_reason=FinishReason(unified="tool_calls", raw="tool_calls"),
-        usage=Usage(input_tokens=123, output_tokens=3, cached_input_tokens=100, reasoning_tokens=2),
-        provider_data={"container": {"id": "c"}, "usage": {"cache_creation_input_tokens": 20}},
+        usage=Usage(
+            input_tokens=123,
+            output_tokens=3,
+            cached_input_tokens=100,
+            cache_write_input_tokens=20,
+            reasoning_tokens=2,
+        ),
+        provider_data={"anthropic_messages": {"container": {"id": "c"}, "usage": {"service_tier": "x"}}},
     )
     assert msgspec.json.decode(SERVER.encode_response(response)) == {
         "id": "msg_1",
@@ -234,7 +247,7 @@ def test_an_answer_is_written_as_clients_expect_it() -> None:
         "role": "assistant",
         "model": "m",
         "content": [
-            {"type": "thinking", "thinking": "hm", "signature": "s"},
+            {"type": "thinking", "thinking": "hm", "signature": ""},
             {"type": "text", "text": "4"},
             {"type": "tool_use", "id": "a", "name": "f", "input": {"x": 1.0}},
             {"type": "tool_use", "id": "b", "name": "f", "input": {}},
@@ -244,6 +257,7 @@ def test_an_answer_is_written_as_clients_expect_it() -> None:
         "stop_sequence": None,
         "usage": {
             "input_tokens": 3,
+            "service_tier": "x",
             "cache_creation_input_tokens": 20,
             "cache_read_input_tokens": 100,
             "output_tokens": 3,
@@ -284,7 +298,7 @@ def test_a_stream_is_written_event_by_event() -> None:
         PartStart(index=4, part=Text(text="")),
         PartDelta(index=4, text="4"),
         PartDelta(index=4, text=""),
-        PartEnd(index=4, provider_data={"citations": [{"n": 1}], "x": 2}),
+        PartEnd(index=4, provider_data={"anthropic_messages": {"citations": [{"n": 1}], "x": 2}}),
         PartStart(index=7, part=ToolCall(id="a", name="f", arguments="")),
         PartDelta(index=7, text="{}"),
         PartEnd(index=7, signature="s"),
@@ -351,7 +365,7 @@ def test_an_answer_of_another_dialect_reaches_a_client_of_this_one_whole_and_in_
         id="c1",
         model="m",
         parts=(
-            Reasoning(text="hm", provider_data={"field": "reasoning_content"}),
+            Reasoning(text="hm", provider_data={"openai_chat": {"field": "reasoning_content"}}),
             Text(text="4"),
             ToolCall(id="a", name="f", arguments='{"x": 1}'),
             ToolCall(id="b", name="g", arguments="{}"),
@@ -365,7 +379,7 @@ def test_an_answer_of_another_dialect_reaches_a_client_of_this_one_whole_and_in_
     got = fold([*decoder.feed(b"".join(encoder.encode(event) for event in events)), *decoder.close()])
     assert got == CLIENT.decode_response(SERVER.encode_response(response))
     assert (got.text, got.tool_calls, got.usage) == (response.text, response.tool_calls, response.usage)
-    assert got.parts[0] == Reasoning(text="hm", provider_data={"type": "thinking"})
+    assert got.parts[0] == Reasoning(text="hm", provider_data={"anthropic_messages": {"type": "thinking"}})
 
 
 @pytest.mark.parametrize(

@@ -149,7 +149,7 @@ def test_system_and_developer_messages_go_into_the_system_instruction() -> None:
     given = (
         message("system", "a"),
         message("user", "hi"),
-        Message(role="developer", parts=(Text(text="b"), Text(text="c")), provider_data={"x": 1}),
+        Message(role="developer", parts=(Text(text="b"), Text(text="c")), provider_data={"gemini": {"x": 1}}),
     )
     assert sent(*given) == {
         "systemInstruction": {"parts": [{"text": "a"}, {"text": "b"}, {"text": "c"}]},
@@ -207,7 +207,7 @@ def test_a_call_and_its_result_may_share_a_users_message_with_words() -> None:
 
 
 def test_an_id_that_was_made_up_is_sent_neither_with_the_call_nor_with_its_result() -> None:
-    call = ToolCall(id="call_0", name="f", arguments="{}", provider_data={"functionCall": {"id": None}})
+    call = ToolCall(id="call_0", name="f", arguments="{}", provider_data={"gemini": {"functionCall": {"id": None}}})
     contents = sent(assistant(call), result("call_0", Text(text="1")))["contents"]
     assert contents[0]["parts"] == [{"functionCall": {"name": "f", "args": {}}}]
     assert contents[1]["parts"] == [{"functionResponse": {"name": "f", "response": {"output": "1"}}}]
@@ -227,12 +227,12 @@ def test_arguments_go_out_byte_by_byte_as_the_model_wrote_them() -> None:
 
 def test_thoughts_and_signatures_go_back_where_they_were() -> None:
     given = assistant(
-        Reasoning(text="hm", signature="s1", provider_data={"thought": True}),
-        Text(text="so", provider_data={"thoughtSignature": "s2"}),
-        ToolCall(id="c", name="f", arguments="{}", provider_data={"thoughtSignature": "s3"}),
-        Media(media_type="image/png", data=b"x", provider_data={"thoughtSignature": "s4"}),
-        Text(text="", provider_data={"thoughtSignature": "s5"}),
-        Text(text="", provider_data={"executableCode": {"code": "1"}, "thoughtSignature": "s6"}),
+        Reasoning(text="hm", signature="s1", provider_data={"gemini": {"thought": True}}),
+        Text(text="so", provider_data={"gemini": {"thoughtSignature": "s2"}}),
+        ToolCall(id="c", name="f", arguments="{}", provider_data={"gemini": {"thoughtSignature": "s3"}}),
+        Media(media_type="image/png", data=b"x", provider_data={"gemini": {"thoughtSignature": "s4"}}),
+        Text(text="", provider_data={"gemini": {"thoughtSignature": "s5"}}),
+        Text(text="", provider_data={"gemini": {"executableCode": {"code": "1"}, "thoughtSignature": "s6"}}),
     )
     assert sent(given)["contents"][0]["parts"] == [
         {"text": "hm", "thought": True, "thoughtSignature": "s1"},
@@ -247,8 +247,10 @@ def test_thoughts_and_signatures_go_back_where_they_were() -> None:
 
 def test_media_go_in_the_part_that_the_dialect_has_for_them() -> None:
     given = user(
-        Media(media_type="application/pdf", data=b"abc", provider_data={"inlineData": {"displayName": "a"}}),
-        Media(media_type="video/mp4", url="https://x.org/v", provider_data={"videoMetadata": {"fps": 1}}),
+        Media(
+            media_type="application/pdf", data=b"abc", provider_data={"gemini": {"inlineData": {"displayName": "a"}}}
+        ),
+        Media(media_type="video/mp4", url="https://x.org/v", provider_data={"gemini": {"videoMetadata": {"fps": 1}}}),
         Media(media_type="image/*", url="gs://bucket/a"),
         Media(media_type="image/*", url="data:image/gif;base64,eA=="),
     )
@@ -265,7 +267,7 @@ def test_media_go_in_the_part_that_the_dialect_has_for_them() -> None:
     [
         user(Media(media_type="image/png")),
         user(Media(media_type="image/svg+xml", url="data:image/svg+xml,<svg/>")),
-        user(Reasoning(text="hm", provider_data={"thought": True})),
+        user(Reasoning(text="hm", provider_data={"gemini": {"thought": True}})),
         user(CALL),
         assistant(ToolResult(call_id="1")),
         assistant(ToolCall(id="1", name="f", arguments="[1]")),
@@ -276,7 +278,7 @@ def test_media_go_in_the_part_that_the_dialect_has_for_them() -> None:
         Message(role="tool"),
         result("nobody asked"),
         message("user", "\ud800"),
-        user(Text(text="x", provider_data={"odd": object()})),
+        user(Text(text="x", provider_data={"gemini": {"odd": object()}})),
     ],
 )
 def test_content_that_the_dialect_cannot_say_is_refused(given: Message) -> None:
@@ -291,15 +293,15 @@ def test_content_that_the_dialect_cannot_say_is_refused(given: Message) -> None:
         (user(), {("messages[0].parts", "translated")}),
         (assistant(Reasoning(text="hm", signature="s"), Text(text="x")), {("messages[0].parts[0]", "dropped")}),
         (
-            assistant(Text(text="no", provider_data={"refusal": True})),
-            {("messages[0].parts[0].provider_data.refusal", "dropped")},
+            assistant(Text(text="no", refusal=True)),
+            {("messages[0].parts[0].refusal", "dropped")},
         ),
         (
-            user(Text(text="x", provider_data={"text": "y"})),
+            user(Text(text="x", provider_data={"gemini": {"text": "y"}})),
             {("messages[0].parts[0].provider_data.text", "dropped")},
         ),
         (
-            Message(role="user", parts=(Text(text="x"),), provider_data={"role": "y"}),
+            Message(role="user", parts=(Text(text="x"),), provider_data={"gemini": {"role": "y"}}),
             {("messages[0].provider_data.role", "dropped")},
         ),
         (
@@ -307,7 +309,7 @@ def test_content_that_the_dialect_cannot_say_is_refused(given: Message) -> None:
             {("messages[0].parts[0].url", "dropped"), ("messages[0].parts[0].name", "dropped")},
         ),
         (
-            user(Media(media_type="image/png", data=b"x", provider_data={"inlineData": {"data": "y"}})),
+            user(Media(media_type="image/png", data=b"x", provider_data={"gemini": {"inlineData": {"data": "y"}}})),
             {("messages[0].parts[0].provider_data.inlineData.data", "dropped")},
         ),
     ],

@@ -55,7 +55,12 @@ def answer(
     *parts: Any, finish: FinishReason = STOP, usage: Usage | None = None, kept: Mapping[str, Any] | None = None
 ) -> Response:
     return Response(
-        id="r1", model="m1", parts=parts, finish_reason=finish, usage=usage or Usage(), provider_data=kept or {}
+        id="r1",
+        model="m1",
+        parts=parts,
+        finish_reason=finish,
+        usage=usage or Usage(),
+        provider_data={"gemini": kept} if kept else {},
     )
 
 
@@ -68,7 +73,7 @@ ANSWERS: Mapping[str, tuple[bytes, tuple[bytes, ...], Response]] = {
             chunk({"text": "", "thoughtSignature": "s"}, finish="STOP", usageMetadata=USAGE),
         ),
         answer(
-            Text(text="Hi there", provider_data={"thoughtSignature": "s"}),
+            Text(text="Hi there", provider_data={"gemini": {"thoughtSignature": "s"}}),
             usage=Usage(input_tokens=7, output_tokens=3),
         ),
     ),
@@ -100,9 +105,9 @@ ANSWERS: Mapping[str, tuple[bytes, tuple[bytes, ...], Response]] = {
             ),
         ),
         answer(
-            Reasoning(text="let me see", provider_data=THOUGHT),
+            Reasoning(text="let me see", provider_data={"gemini": THOUGHT}),
             Text(text="4"),
-            Reasoning(text="sure?", signature="s", provider_data=THOUGHT),
+            Reasoning(text="sure?", signature="s", provider_data={"gemini": THOUGHT}),
             usage=Usage(input_tokens=100, output_tokens=12, cached_input_tokens=64, reasoning_tokens=9),
             kept={"usage": {"toolUsePromptTokenCount": 10, "promptTokensDetails": DETAILS}},
         ),
@@ -119,8 +124,8 @@ ANSWERS: Mapping[str, tuple[bytes, tuple[bytes, ...], Response]] = {
             chunk(finish="STOP"),
         ),
         answer(
-            ToolCall(id="a", name="f", arguments='{"x":[1,2.5]}', provider_data={"thoughtSignature": "s"}),
-            ToolCall(id="call_1", name="g", arguments="{}", provider_data=MADE_UP),
+            ToolCall(id="a", name="f", arguments='{"x":[1,2.5]}', provider_data={"gemini": {"thoughtSignature": "s"}}),
+            ToolCall(id="call_1", name="g", arguments="{}", provider_data={"gemini": MADE_UP}),
             finish=FinishReason(unified="tool_calls", raw="STOP"),
         ),
     ),
@@ -144,13 +149,13 @@ ANSWERS: Mapping[str, tuple[bytes, tuple[bytes, ...], Response]] = {
         ),
         answer(
             Text(text="a"),
-            Text(text="", provider_data={"executableCode": {"language": "PYTHON", "code": "1"}}),
-            Text(text="", provider_data={"codeExecutionResult": {"outcome": "OUTCOME_OK", "output": "1"}}),
+            Text(text="", provider_data={"gemini": {"executableCode": {"language": "PYTHON", "code": "1"}}}),
+            Text(text="", provider_data={"gemini": {"codeExecutionResult": {"outcome": "OUTCOME_OK", "output": "1"}}}),
             Text(text="b"),
             Media(
                 media_type="image/png",
                 data=b"x",
-                provider_data={"thoughtSignature": "s", "inlineData": {"displayName": "p"}},
+                provider_data={"gemini": {"thoughtSignature": "s", "inlineData": {"displayName": "p"}}},
             ),
             Media(media_type="application/octet-stream", url="gs://b/f"),
         ),
@@ -254,7 +259,7 @@ def test_a_finish_reason_has_one_meaning_and_keeps_its_word(raw: str, unified: F
     body = msgspec.json.encode({"candidates": [{"finishReason": raw, "finishMessage": "why"}]})
     response = CODEC.decode_response(body)
     assert response.finish_reason == FinishReason(unified=unified, raw=raw)
-    assert response.provider_data == {"candidate": {"finishMessage": "why"}}
+    assert response.provider_data == {"gemini": {"candidate": {"finishMessage": "why"}}}
     assert fold(streamed(body)) == response
 
 
@@ -289,7 +294,7 @@ def test_calls_that_were_cut_short_are_not_said_to_be_complete() -> None:
 )
 def test_tokens_are_counted_in_full(counts: dict[str, Any], usage: Usage, kept: dict[str, Any]) -> None:
     response = CODEC.decode_response(chunk({"text": "a"}, finish="STOP", usageMetadata=counts))
-    assert (response.usage, response.provider_data.get("usage", {})) == (usage, kept)
+    assert (response.usage, response.provider_data.get("gemini", {}).get("usage", {})) == (usage, kept)
 
 
 @pytest.mark.parametrize(

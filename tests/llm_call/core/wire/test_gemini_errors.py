@@ -89,3 +89,33 @@ def test_the_array_of_a_stream_that_failed_at_once_is_read() -> None:
     body = b'[{"error": {"code": 429, "status": "RESOURCE_EXHAUSTED", "details": [{"retryDelay": "9s"}]}}]'
     error = GeminiCodec().decode_error(429, {}, body)
     assert (type(error), error.code, error.retry_after) == (RateLimitError, "RESOURCE_EXHAUSTED", 9.0)
+
+
+@pytest.mark.parametrize(
+    ("reason", "kind", "retryable"),
+    [
+        ("CREDENTIALS_MISSING", AuthenticationError, False),
+        ("BILLING_DISABLED", PermissionDeniedError, False),
+        ("API_KEY_SERVICE_BLOCKED", PermissionDeniedError, False),
+        ("RATE_LIMIT_EXCEEDED", RateLimitError, True),
+    ],
+)
+def test_a_reason_says_what_the_status_of_a_bad_request_does_not(
+    reason: str, kind: type[APIError], retryable: bool
+) -> None:
+    error = failure(400, "INVALID_ARGUMENT", {"reason": reason})
+    assert (type(error), error.code, error.retryable) == (kind, reason, retryable)
+
+
+def test_a_wait_that_is_clamped_is_noted() -> None:
+    assert "asked to wait -7 s" in failure(429, "RESOURCE_EXHAUSTED", {"retryDelay": "-7s"}).hint
+
+
+@pytest.mark.parametrize(
+    ("word", "kind"), [("RESOURCE_EXHAUSTED", RateLimitError), ("UNAVAILABLE", OverloadedError), ("ODD", ServerError)]
+)
+def test_in_a_stream_the_word_of_the_status_tells_where_no_number_does(word: str, kind: type[APIError]) -> None:
+    decoder = GeminiCodec().stream_decoder()
+    with pytest.raises(APIError) as caught:
+        decoder.feed(b"data: " + msgspec.json.encode({"error": {"status": word, "message": "x"}}) + b"\n\n")
+    assert type(caught.value) is kind

@@ -19,7 +19,7 @@ from llm_call.core.domain.errors import (
     RateLimitError,
     ServerError,
 )
-from llm_call.core.wire.http_errors import decode_http_error, decode_stream_error, retry_after
+from llm_call.core.wire.http_errors import decode_http_error, decode_stream_error
 
 
 def failure(status: int, headers: dict[str, str] | None = None, /, **error: Any) -> APIError:
@@ -149,13 +149,12 @@ def test_what_looks_like_a_key_is_masked_even_where_the_excerpt_ends(secret: str
     ],
 )
 def test_the_servers_hint_is_read_and_clamped(headers: dict[str, str], seconds: float | None) -> None:
-    assert retry_after(headers) == pytest.approx(seconds)
     assert failure(429, headers, message="slow down").retry_after == pytest.approx(seconds)
 
 
 @given(st.text(max_size=40), st.text(max_size=40))
 def test_no_hint_is_too_odd(hint: str, date: str) -> None:
-    seconds = retry_after({"retry-after": hint, "retry-after-ms": hint, "date": date})
+    seconds = failure(429, {"retry-after": hint, "retry-after-ms": hint, "date": date}).retry_after
     assert seconds is None or 0 <= seconds <= 86_400
 
 
@@ -191,3 +190,15 @@ def test_an_error_inside_a_stream_goes_by_its_code(error: Any, kind: type[APIErr
 @given(st.integers(100, 599), st.binary(max_size=60) | st.from_regex(rb'\{"(error|message)": ?(\{.*\}|".*"|[0-9])\}'))
 def test_any_failure_becomes_an_api_error(status: int, body: bytes) -> None:
     assert decode_http_error(status, {}, body).status == status
+
+
+@pytest.mark.parametrize(
+    ("hint", "noted"),
+    [("-3", "asked to wait -3 s, of which 0 s"), ("1e9", "1e+09 s, of which 86400 s"), ("inf", "inf s")],
+)
+def test_an_absurd_hint_is_noted(hint: str, noted: str) -> None:
+    assert noted in failure(429, {"retry-after": hint}, message="slow down").hint
+
+
+def test_a_hint_that_is_heeded_needs_no_note() -> None:
+    assert "asked to wait" not in failure(429, {"retry-after": "120"}, message="slow down").hint

@@ -18,8 +18,8 @@ CODEC = OpenAIChatCodec()
 PERSON = {"type": "object", "properties": {"name": {"type": "string"}, "tags": {"type": "array", "uniqueItems": True}}}
 
 
-_OWN = Reasoning(text="hm", provider_data={"field": "reasoning"})
-_OWN_SIGNED = Reasoning(text="hm", signature="s", provider_data={"field": "reasoning"})
+_OWN = Reasoning(text="hm", provider_data={"openai_chat": {"field": "reasoning"}})
+_OWN_SIGNED = Reasoning(text="hm", signature="s", provider_data={"openai_chat": {"field": "reasoning"}})
 
 
 def sent(*messages: Message, stream: bool = False, profile: Profile | None = None, **fields: Any) -> dict[str, Any]:
@@ -113,11 +113,15 @@ def test_a_request_of_every_field_is_sent_as_the_dialect_says() -> None:
 def test_media_go_in_the_part_that_the_dialect_has_for_them() -> None:
     body = sent(
         user(
-            Media(media_type="image/*", url="https://x.org/a", provider_data={"image_url": {"detail": "low"}}),
+            Media(
+                media_type="image/*",
+                url="https://x.org/a",
+                provider_data={"openai_chat": {"image_url": {"detail": "low"}}},
+            ),
             Media(media_type="audio/mpeg", data=b"abc"),
             Media(media_type="application/pdf", data=b"abc", name="a.pdf"),
-            Media(media_type="application/octet-stream", provider_data={"file": {"file_id": "f1"}}),
-            Text(text="cached", provider_data={"cache_control": {"type": "ephemeral"}}),
+            Media(media_type="application/octet-stream", provider_data={"openai_chat": {"file": {"file_id": "f1"}}}),
+            Text(text="cached", provider_data={"openai_chat": {"cache_control": {"type": "ephemeral"}}}),
         )
     )
     assert body["messages"][0]["content"] == [
@@ -217,7 +221,7 @@ def test_what_the_provider_does_not_enforce_is_left_out_and_named() -> None:
 
 
 def test_reasoning_goes_back_only_where_it_came_in_this_dialect() -> None:
-    own = Reasoning(text="hm", provider_data={"field": "reasoning"})
+    own = Reasoning(text="hm", provider_data={"openai_chat": {"field": "reasoning"}})
     body = sent(Message(role="assistant", parts=(own, Reasoning(text="x", signature="s"), Text(text="4"))))
     assert body["messages"] == [{"role": "assistant", "reasoning": "hm", "content": "4"}]
 
@@ -232,7 +236,10 @@ def test_reasoning_goes_back_only_where_it_came_in_this_dialect() -> None:
         (Media(media_type="audio/x-wav", data=b"x"), {("messages[0].parts[0].media_type", "translated")}),
         (Media(media_type="audio/ogg", data=b"x"), set()),
         (Media(media_type="text/plain", data=b"x"), {("messages[0].parts[0].name", "emulated")}),
-        (Text(text="x", provider_data={"type": "y"}), {("messages[0].parts[0].provider_data.type", "dropped")}),
+        (
+            Text(text="x", provider_data={"openai_chat": {"type": "y"}}),
+            {("messages[0].parts[0].provider_data.type", "dropped")},
+        ),
     ],
 )
 def test_what_a_part_loses_is_named(part: Text | Media, noticed: set[tuple[str, str]]) -> None:
@@ -263,7 +270,9 @@ def test_a_required_tool_that_is_named_and_options_of_a_stream_are_named_too() -
 
 
 def test_what_a_tool_call_keeps_stands_where_it_was_found() -> None:
-    call = ToolCall(id="1", name="f", arguments="{}", provider_data={"extra": 1, "function": {"strict": True}})
+    call = ToolCall(
+        id="1", name="f", arguments="{}", provider_data={"openai_chat": {"extra": 1, "function": {"strict": True}}}
+    )
     given = Message(role="assistant", parts=(call,))
     assert sent(given)["messages"][0]["tool_calls"] == [
         {"extra": 1, "id": "1", "type": "function", "function": {"strict": True, "name": "f", "arguments": "{}"}}

@@ -67,7 +67,7 @@ ANSWERS: Mapping[str, tuple[bytes, tuple[bytes, ...], Response]] = {
             parts=(Text(text="Hi there"),),
             finish_reason=FinishReason(unified="stop", raw="stop"),
             usage=Usage(input_tokens=7, output_tokens=3),
-            provider_data={"timings": {"predicted_ms": 1.25}, "system_fingerprint": "b1"},
+            provider_data={"openai_chat": {"timings": {"predicted_ms": 1.25}, "system_fingerprint": "b1"}},
         ),
     ),
     "parallel tool calls whose arguments alternate, one with a field of the provider's": (
@@ -125,7 +125,12 @@ ANSWERS: Mapping[str, tuple[bytes, tuple[bytes, ...], Response]] = {
             model="m1",
             parts=(
                 ToolCall(id="a", name="f", arguments='{"x":1}'),
-                ToolCall(id="b", name="g", arguments="{}", provider_data={"extra_content": {"signature": "s"}}),
+                ToolCall(
+                    id="b",
+                    name="g",
+                    arguments="{}",
+                    provider_data={"openai_chat": {"extra_content": {"signature": "s"}}},
+                ),
             ),
             finish_reason=FinishReason(unified="tool_calls", raw="tool_calls"),
         ),
@@ -226,11 +231,16 @@ ANSWERS: Mapping[str, tuple[bytes, tuple[bytes, ...], Response]] = {
         Response(
             id="c1",
             model="m1",
-            parts=(Reasoning(text="let me see", provider_data={"field": "reasoning_content"}), Text(text="4")),
+            parts=(
+                Reasoning(text="let me see", provider_data={"openai_chat": {"field": "reasoning_content"}}),
+                Text(text="4"),
+            ),
             finish_reason=FinishReason(unified="stop", raw="stop"),
             usage=Usage(input_tokens=90, output_tokens=12, cached_input_tokens=64, reasoning_tokens=9),
             provider_data={
-                "usage": {"total_tokens": 111, "cost": 0.00012, "prompt_tokens_details": {"audio_tokens": 0}}
+                "openai_chat": {
+                    "usage": {"total_tokens": 111, "cost": 0.00012, "prompt_tokens_details": {"audio_tokens": 0}}
+                }
             },
         ),
     ),
@@ -240,7 +250,7 @@ ANSWERS: Mapping[str, tuple[bytes, tuple[bytes, ...], Response]] = {
         Response(
             id="c1",
             model="m1",
-            parts=(Text(text="I will not.", provider_data=REFUSAL),),
+            parts=(Text(text="I will not.", refusal=True),),
             finish_reason=FinishReason(unified="content_filter", raw="stop"),
         ),
     ),
@@ -281,11 +291,13 @@ ANSWERS: Mapping[str, tuple[bytes, tuple[bytes, ...], Response]] = {
             parts=(Text(text="ab"),),
             finish_reason=FinishReason(unified="stop", raw="stop"),
             provider_data={
-                "prompt_filter_results": [{"prompt_index": 0}],
-                "choice": {
-                    "logprobs": {"content": LOGPROBS, "refusal": None},
-                    "content_filter_results": {"hate": {"filtered": False}},
-                },
+                "openai_chat": {
+                    "prompt_filter_results": [{"prompt_index": 0}],
+                    "choice": {
+                        "logprobs": {"content": LOGPROBS, "refusal": None},
+                        "content_filter_results": {"hate": {"filtered": False}},
+                    },
+                }
             },
         ),
     ),
@@ -304,9 +316,11 @@ ANSWERS: Mapping[str, tuple[bytes, tuple[bytes, ...], Response]] = {
             parts=(Text(text="a"),),
             finish_reason=FinishReason(unified="other", raw="eos"),
             provider_data={
-                "big": 2**70,
-                "tiny": 5e-324,
-                "choice": {"message": {"content": [{"type": "thinking", "of": "b"}]}},
+                "openai_chat": {
+                    "big": 2**70,
+                    "tiny": 5e-324,
+                    "choice": {"message": {"content": [{"type": "thinking", "of": "b"}]}},
+                }
             },
         ),
     ),

@@ -74,7 +74,7 @@ def body(**fields: Any) -> bytes:
         (body(temperature="hot"), r"\$\.temperature"),
         (body(max_tokens=1.5), r"\$\.max_tokens"),
         (body(tools=[{"type": "web_search"}]), r"\$\.tools\[0\]"),
-        (body(tools=[{"type": "function", "function": {"name": "f", "colour": 1}}]), "colour"),
+        (body(tool_choice={"type": "function", "function": {"name": "f", "colour": 1}}), "colour"),
         (body(tool_choice="maybe"), r"\$\.tool_choice"),
         (body(response_format={"type": "json_schema"}), r"\$\.response_format\.json_schema is missing"),
     ],
@@ -112,12 +112,12 @@ def test_unknown_fields_stay_where_they_were_found() -> None:
     image = {"type": "image_url", "image_url": {"url": "https://x.org/a", "detail": "low"}, "cache_control": {"a": 1}}
     request, _ = SERVER.decode_request(body(messages=[{"role": "user", "content": [image], "weight": 0}], top_k=4))
     assert request.provider_options == {"top_k": 4}
-    assert request.messages[0].provider_data == {"weight": 0}
+    assert request.messages[0].provider_data == {"openai_chat": {"weight": 0}}
     assert request.messages[0].parts == (
         Media(
             media_type="image/*",
             url="https://x.org/a",
-            provider_data={"cache_control": {"a": 1}, "image_url": {"detail": "low"}},
+            provider_data={"openai_chat": {"cache_control": {"a": 1}, "image_url": {"detail": "low"}}},
         ),
     )
 
@@ -130,9 +130,11 @@ def test_an_answer_is_written_as_clients_expect_it() -> None:
         finish_reason=FinishReason(unified="tool_calls", raw="tool_use"),
         usage=Usage(input_tokens=7, output_tokens=3, cached_input_tokens=2),
         provider_data={
-            "service_tier": "flex",
-            "choice": {"seen": 1, "message": {"annotations": [1]}},
-            "usage": {"cost": 1},
+            "openai_chat": {
+                "service_tier": "flex",
+                "choice": {"seen": 1, "message": {"annotations": [1]}},
+                "usage": {"cost": 1},
+            }
         },
     )
     assert msgspec.json.decode(SERVER.encode_response(response)) == {
@@ -194,7 +196,7 @@ def test_a_stream_is_written_chunk_by_chunk() -> None:
         PartStart(index=7, part=ToolCall(id="a", name="f", arguments="")),
         PartDelta(index=7, text="{}"),
         PartEnd(index=4),
-        PartEnd(index=7, provider_data={"signature": "s"}),
+        PartEnd(index=7, provider_data={"openai_chat": {"signature": "s"}}),
         ResponseEnd(finish_reason=FinishReason(unified="stop"), usage=Usage(input_tokens=1, output_tokens=2)),
     )
     frames = b"".join(encoder.encode(event) for event in events).split(b"\n\n")

@@ -13,8 +13,10 @@ from llm_call.core.wire.openai_responses import OpenAIResponsesCodec
 
 CODEC = OpenAIResponsesCodec()
 PERSON = {"type": "object", "properties": {"name": {"type": "string"}, "tags": {"type": "array", "uniqueItems": True}}}
-ENCRYPTED = Reasoning(text="hm", signature="gAAA", provider_data={"type": "summary_text", "id": "rs_1"})
-OPEN = Reasoning(text="hm", provider_data={"type": "reasoning_text", "id": "rs_1"})
+ENCRYPTED = Reasoning(
+    text="hm", signature="gAAA", provider_data={"openai_responses": {"type": "summary_text", "id": "rs_1"}}
+)
+OPEN = Reasoning(text="hm", provider_data={"openai_responses": {"type": "reasoning_text", "id": "rs_1"}})
 
 
 def sent(*messages: Message, stream: bool = False, profile: Profile | None = None, **fields: Any) -> dict[str, Any]:
@@ -153,7 +155,7 @@ def test_encrypted_reasoning_is_asked_for_where_the_request_shows_that_the_model
 
 
 def test_only_a_first_system_message_of_one_plain_text_becomes_the_instructions() -> None:
-    extra = Message(role="system", parts=(Text(text="a"),), provider_data={"x": 1})
+    extra = Message(role="system", parts=(Text(text="a"),), provider_data={"openai_responses": {"x": 1}})
     for given in ((message("system", "a"),), (extra, message("user", "b")), (message("developer", "a"), extra)):
         body = sent(*given)
         assert "instructions" not in body
@@ -165,11 +167,11 @@ def test_only_a_first_system_message_of_one_plain_text_becomes_the_instructions(
 def test_media_go_in_the_part_that_the_dialect_has_for_them() -> None:
     body = sent(
         user(
-            Media(media_type="image/*", url="https://x.org/a", provider_data={"detail": "low"}),
-            Media(media_type="image/*", provider_data={"file_id": "f1"}),
+            Media(media_type="image/*", url="https://x.org/a", provider_data={"openai_responses": {"detail": "low"}}),
+            Media(media_type="image/*", provider_data={"openai_responses": {"file_id": "f1"}}),
             Media(media_type="application/pdf", data=b"abc", name="a.pdf"),
             Media(media_type="application/octet-stream", url="https://x.org/a.pdf"),
-            Media(media_type="application/octet-stream", provider_data={"file_id": "f2"}),
+            Media(media_type="application/octet-stream", provider_data={"openai_responses": {"file_id": "f2"}}),
         )
     )
     assert body["input"][0]["content"] == [
@@ -315,11 +317,11 @@ def test_parts_of_the_assistant_keep_their_order_and_texts_of_one_item_share_it(
     first = {"item": {"phase": "commentary"}}
     body = sent(
         assistant(
-            Text(text="a", provider_data=first),
-            Text(text="b", provider_data=first),
+            Text(text="a", provider_data={"openai_responses": first}),
+            Text(text="b", provider_data={"openai_responses": first}),
             Text(text="c"),
-            ToolCall(id="1", name="f", arguments="{}", provider_data={"namespace": "n"}),
-            Text(text="No.", provider_data={"refusal": True}),
+            ToolCall(id="1", name="f", arguments="{}", provider_data={"openai_responses": {"namespace": "n"}}),
+            Text(text="No.", refusal=True),
             OPEN,
         )
     )
@@ -355,12 +357,18 @@ def test_parts_of_the_assistant_keep_their_order_and_texts_of_one_item_share_it(
         (ENCRYPTED, set()),
         (OPEN, set()),
         (Reasoning(text="hm", signature="s"), {("messages[0].parts[0]", "dropped")}),
-        (Reasoning(text="hm", provider_data={"field": "reasoning"}), {("messages[0].parts[0]", "dropped")}),
         (
-            Reasoning(text="hm", provider_data={"type": "summary_text", "id": "rs_1"}),
+            Reasoning(text="hm", provider_data={"openai_chat": {"field": "reasoning"}}),
+            {("messages[0].parts[0]", "dropped")},
+        ),
+        (
+            Reasoning(text="hm", provider_data={"openai_responses": {"type": "summary_text", "id": "rs_1"}}),
             {("messages[0].parts[0]", "dropped"), ("provider_options.include", "emulated")},
         ),
-        (Text(text="x", provider_data={"type": "y"}), {("messages[0].parts[0].provider_data.type", "dropped")}),
+        (
+            Text(text="x", provider_data={"openai_responses": {"type": "y"}}),
+            {("messages[0].parts[0].provider_data.type", "dropped")},
+        ),
     ],
 )
 def test_what_an_assistants_turn_loses_is_named(part: Part, noticed: set[tuple[str, str]]) -> None:
@@ -379,7 +387,10 @@ def test_what_an_assistants_turn_loses_is_named(part: Part, noticed: set[tuple[s
             {("messages[0].parts[0].media_type", "dropped")},
         ),
         (Media(media_type="text/plain", data=b"x"), {("messages[0].parts[0].name", "emulated")}),
-        (Text(text="x", provider_data={"text": "y"}), {("messages[0].parts[0].provider_data.text", "dropped")}),
+        (
+            Text(text="x", provider_data={"openai_responses": {"text": "y"}}),
+            {("messages[0].parts[0].provider_data.text", "dropped")},
+        ),
     ],
 )
 def test_what_a_part_loses_is_named(part: Text | Media, noticed: set[tuple[str, str]]) -> None:
@@ -387,7 +398,7 @@ def test_what_a_part_loses_is_named(part: Text | Media, noticed: set[tuple[str, 
 
 
 def test_what_a_message_loses_is_named() -> None:
-    named = Message(role="assistant", name="ann", parts=(Text(text="x"),), provider_data={"x": 1})
+    named = Message(role="assistant", name="ann", parts=(Text(text="x"),), provider_data={"openai_responses": {"x": 1}})
     assert notices(named, message("assistant", "y"), Message(role="user"), assistant()) == {
         ("messages[0].name", "dropped"),
         ("messages[0].provider_data.x", "dropped"),

@@ -112,10 +112,10 @@ ANSWERS: Mapping[str, tuple[dict[str, Any], tuple[bytes, ...], Response]] = {
         Response(
             id="resp_1",
             model="m1",
-            parts=(Text(text="Hi there", provider_data={"annotations": CITED}),),
+            parts=(Text(text="Hi there", provider_data={"openai_responses": {"annotations": CITED}}),),
             finish_reason=COMPLETED,
             usage=COUNTED,
-            provider_data={"service_tier": "flex"},
+            provider_data={"openai_responses": {"service_tier": "flex"}},
         ),
     ),
     "reasoning with a summary in two parts, a search, a call with fields of its own": (
@@ -146,13 +146,17 @@ ANSWERS: Mapping[str, tuple[dict[str, Any], tuple[bytes, ...], Response]] = {
                 Reasoning(
                     text="First.\n\nThen.",
                     signature="gAAA",
-                    provider_data={"type": "summary_text", "id": "rs_1", "summary": THOUGHT["summary"]},
+                    provider_data={
+                        "openai_responses": {"type": "summary_text", "id": "rs_1", "summary": THOUGHT["summary"]}
+                    },
                 ),
-                ToolCall(id="call_1", name="f", arguments='{"x":1}', provider_data={"namespace": "n"}),
+                ToolCall(
+                    id="call_1", name="f", arguments='{"x":1}', provider_data={"openai_responses": {"namespace": "n"}}
+                ),
             ),
             finish_reason=FinishReason(unified="tool_calls", raw="completed"),
             usage=COUNTED,
-            provider_data={"output": [SEARCH]},
+            provider_data={"openai_responses": {"output": [SEARCH]}},
         ),
     ),
     "reasoning that is encrypted and says nothing, one that is an id alone, and a commentary": (
@@ -178,8 +182,10 @@ ANSWERS: Mapping[str, tuple[dict[str, Any], tuple[bytes, ...], Response]] = {
             id="resp_1",
             model="m1",
             parts=(
-                Reasoning(text="", signature="g", provider_data={"type": "summary_text", "id": "rs_1"}),
-                Text(text="Hm.", provider_data={"item": {"phase": "commentary"}}),
+                Reasoning(
+                    text="", signature="g", provider_data={"openai_responses": {"type": "summary_text", "id": "rs_1"}}
+                ),
+                Text(text="Hm.", provider_data={"openai_responses": {"item": {"phase": "commentary"}}}),
             ),
             finish_reason=COMPLETED,
         ),
@@ -199,10 +205,13 @@ ANSWERS: Mapping[str, tuple[dict[str, Any], tuple[bytes, ...], Response]] = {
         Response(
             id="",
             model="",
-            parts=(Reasoning(text="hm", provider_data={"type": "reasoning_text", "id": "r"}), Text(text="4")),
+            parts=(
+                Reasoning(text="hm", provider_data={"openai_responses": {"type": "reasoning_text", "id": "r"}}),
+                Text(text="4"),
+            ),
             finish_reason=COMPLETED,
             usage=Usage(input_tokens=7, output_tokens=3),
-            provider_data={"usage": {"total_tokens": 11, "cost": 1}},
+            provider_data={"openai_responses": {"usage": {"total_tokens": 11, "cost": 1}}},
         ),
     ),
     "a refusal is text, marked, and content that was filtered": (
@@ -216,7 +225,7 @@ ANSWERS: Mapping[str, tuple[dict[str, Any], tuple[bytes, ...], Response]] = {
         Response(
             id="resp_1",
             model="m1",
-            parts=(Text(text="I will not.", provider_data={"refusal": True}),),
+            parts=(Text(text="I will not.", refusal=True),),
             finish_reason=FinishReason(unified="content_filter", raw="completed"),
         ),
     ),
@@ -282,7 +291,7 @@ ANSWERS: Mapping[str, tuple[dict[str, Any], tuple[bytes, ...], Response]] = {
             model="m1",
             parts=(Text(text="a"), Text(text="c"), ToolCall(id="call_1", name="f", arguments='{"x":1}')),
             finish_reason=FinishReason(unified="tool_calls", raw="completed"),
-            provider_data={"output": [{**said("a"), "content": [{"type": "smell", "of": "b"}]}]},
+            provider_data={"openai_responses": {"output": [{**said("a"), "content": [{"type": "smell", "of": "b"}]}]}},
         ),
     ),
     "arguments as an object, a call without ids, content as a text, a reason of the server's own": (
@@ -336,7 +345,10 @@ def test_an_answer_is_the_same_whole_and_as_events_however_they_are_cut(
             expected.finish_reason,
         )
         assert fold(events).parts == whole.parts
-        assert fold(events).provider_data == {**expected.provider_data, "model": "m1"}
+        assert fold(events).provider_data["openai_responses"] == {
+            **expected.provider_data["openai_responses"],
+            "model": "m1",
+        }
 
 
 def test_every_piece_is_an_event_of_its_own_at_once() -> None:
@@ -474,7 +486,7 @@ def test_a_last_word_that_leaves_items_out_is_matched_by_their_ids() -> None:
     thought = frame("response.output_item.done", output_index=0, item=THOUGHT)
     answer = fold(streamed(begun(), thought, piece("Hi", at=1), ended(response(cited))))
     assert [type(part) for part in answer.parts] == [Reasoning, Text]
-    assert answer.parts[1].provider_data == {"annotations": CITED}
+    assert answer.parts[1].provider_data == {"openai_responses": {"annotations": CITED}}
 
 
 def test_items_of_one_id_stay_apart() -> None:

@@ -90,14 +90,14 @@ def test_a_streamed_answer_is_the_plain_one_in_pieces(address: str) -> None:
         assert sum(isinstance(event, PartDelta) for event in events) > 3
         response = fold(events)
         assert (response.parts, response.usage) == (plain.parts, plain.usage)
-        assert response.provider_data["model"] == plain.model  # it is not named before the end
+        assert response.provider_data["openai_responses"]["model"] == plain.model  # it is not named before the end
 
 
 def test_a_conversation_with_reasoning_and_a_tool_call_is_taken(address: str) -> None:
     turn = Message(
         role="assistant",
         parts=(
-            Reasoning(text="I add.", provider_data={"type": "reasoning_text", "id": "rs_1"}),
+            Reasoning(text="I add.", provider_data={"openai_responses": {"type": "reasoning_text", "id": "rs_1"}}),
             Text(text="Let me see."),
             ToolCall(id="c1", name="add", arguments='{"a":2}'),
         ),

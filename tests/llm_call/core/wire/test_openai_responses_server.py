@@ -64,7 +64,7 @@ def content(part: dict[str, Any]) -> bytes:
         (body(temperature="hot"), r"\$\.temperature"),
         (body(max_output_tokens=1.5), r"\$\.max_output_tokens"),
         (body(tools=[{"type": "web_search"}]), r"\$\.tools\[0\]"),
-        (body(tools=[{"type": "function", "name": "f", "colour": 1}]), "colour"),
+        (body(tool_choice={"type": "function", "name": "f", "colour": 1}), "colour"),
         (body(tool_choice="maybe"), r"\$\.tool_choice"),
         (body(tool_choice={"type": "allowed_tools"}), r"\$\.tool_choice"),
         (body(text={"format": {"type": "json_schema"}}), r"\$\.text\.format needs a name and a schema"),
@@ -150,19 +150,27 @@ def test_items_of_the_assistant_that_follow_each_other_are_one_message() -> None
         {"role": "assistant", "content": [{"type": "refusal", "refusal": "No."}]},
     ]
     request, _ = SERVER.decode_request(body(input=items))
-    image = Media(media_type="image/*", provider_data={"file_id": "f"})
+    image = Media(media_type="image/*", provider_data={"openai_responses": {"file_id": "f"}})
     assert request.messages == (
-        Message(role="user", parts=(Text(text="2+2?", provider_data={"x": 1}),), provider_data={"weight": 0}),
+        Message(
+            role="user",
+            parts=(Text(text="2+2?", provider_data={"openai_responses": {"x": 1}}),),
+            provider_data={"openai_responses": {"weight": 0}},
+        ),
         Message(
             role="assistant",
             parts=(
-                Reasoning(text="", signature="g", provider_data={"type": "summary_text", "id": "rs_1"}),
-                Text(text="I add.", provider_data={"item": {"phase": "commentary"}}),
-                ToolCall(id="c", name="add", arguments="{}", provider_data={"namespace": "n"}),
+                Reasoning(
+                    text="", signature="g", provider_data={"openai_responses": {"type": "summary_text", "id": "rs_1"}}
+                ),
+                Text(text="I add.", provider_data={"openai_responses": {"item": {"phase": "commentary"}}}),
+                ToolCall(id="c", name="add", arguments="{}", provider_data={"openai_responses": {"namespace": "n"}}),
             ),
         ),
-        Message(role="tool", parts=(ToolResult(call_id="c", parts=(image,), provider_data={"x": 1}),)),
-        Message(role="assistant", parts=(Text(text="No.", provider_data={"refusal": True}),)),
+        Message(
+            role="tool", parts=(ToolResult(call_id="c", parts=(image,), provider_data={"openai_responses": {"x": 1}}),)
+        ),
+        Message(role="assistant", parts=(Text(text="No.", refusal=True),)),
     )
 
 
@@ -171,13 +179,17 @@ def test_an_answer_is_written_as_clients_expect_it() -> None:
         id="r1",
         model="m",
         parts=(
-            Reasoning(text="hm", signature="g", provider_data={"type": "summary_text", "id": "rs_9"}),
+            Reasoning(
+                text="hm", signature="g", provider_data={"openai_responses": {"type": "summary_text", "id": "rs_9"}}
+            ),
             Text(text="4"),
             ToolCall(id="a", name="f", arguments="{}"),
         ),
         finish_reason=FinishReason(unified="tool_calls", raw="tool_use"),
         usage=Usage(input_tokens=7, output_tokens=3, cached_input_tokens=2, reasoning_tokens=1),
-        provider_data={"service_tier": "flex", "output": [{"type": "web_search_call"}], "usage": {"cost": 1}},
+        provider_data={
+            "openai_responses": {"service_tier": "flex", "output": [{"type": "web_search_call"}], "usage": {"cost": 1}}
+        },
     )
     assert msgspec.json.decode(SERVER.encode_response(response)) == {
         "id": "r1",
@@ -266,14 +278,16 @@ def test_a_stream_is_written_event_by_event_and_says_what_the_whole_answer_says(
     reason = FinishReason(unified="tool_calls", raw="completed")
     events: tuple[Event, ...] = (
         ResponseStart(model="m", id="r1"),
-        PartStart(index=2, part=Reasoning(text="", provider_data={"type": "summary_text", "id": "rs_9"})),
+        PartStart(
+            index=2, part=Reasoning(text="", provider_data={"openai_responses": {"type": "summary_text", "id": "rs_9"}})
+        ),
         PartDelta(index=2, text="hm"),
         PartEnd(index=2, signature="g"),
         PartStart(index=4, part=Text(text="")),
         PartStart(index=7, part=ToolCall(id="a", name="f", arguments="")),
         PartDelta(index=7, text="{}"),
         PartDelta(index=4, text="4"),
-        PartEnd(index=7, provider_data={"namespace": "n"}),
+        PartEnd(index=7, provider_data={"openai_responses": {"namespace": "n"}}),
         PartEnd(index=4),
         ResponseEnd(finish_reason=reason, usage=Usage(input_tokens=1, output_tokens=2)),
     )
@@ -310,9 +324,9 @@ def test_a_stream_is_written_event_by_event_and_says_what_the_whole_answer_says(
 def test_reasoning_that_says_nothing_and_raw_thoughts_have_no_summary_in_a_stream() -> None:
     encoder = SERVER.stream_encoder()
     events: tuple[Event, ...] = (
-        PartStart(index=0, part=Reasoning(text="")),
+        PartStart(index=0, part=Reasoning(text="", provider_data={"openai_responses": {"type": "summary_text"}})),
         PartEnd(index=0, signature="g"),
-        PartStart(index=1, part=Reasoning(text="h", provider_data={"type": "reasoning_text"})),
+        PartStart(index=1, part=Reasoning(text="h", provider_data={"openai_responses": {"type": "reasoning_text"}})),
         PartDelta(index=1, text="m"),
         PartEnd(index=1),
     )

@@ -1,0 +1,67 @@
+"""Usage as OpenAI's two dialects count it: the same numbers under the names of either.
+
+Rule: what `Usage` has no field for is kept beside it, and goes out again with it.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from msgspec import Struct
+
+from llm_call.core.domain.response import Usage
+from llm_call.core.wire.reading import count, unknown
+from llm_call.core.wire.writing import as_mapping
+
+
+class UsageNames(Struct, frozen=True, kw_only=True):
+    """What a dialect calls the tokens of the prompt and those of the answer; the details of each end in `_details`."""
+
+    sent: str
+    said: str
+
+
+CHAT = UsageNames(sent="prompt_tokens", said="completion_tokens")
+RESPONSES = UsageNames(sent="input_tokens", said="output_tokens")
+
+_SENT_DETAILS = {"cached_tokens", "cache_write_tokens"}
+_SAID_DETAILS = {"reasoning_tokens"}
+
+
+def read_usage(wire: Mapping[str, Any], names: UsageNames) -> tuple[Usage, dict[str, Any]]:
+    """The counts, and what `Usage` has no field for."""
+    sent, said = as_mapping(wire.get(f"{names.sent}_details")), as_mapping(wire.get(f"{names.said}_details"))
+    usage = Usage(
+        input_tokens=count(wire.get(names.sent)),
+        output_tokens=count(wire.get(names.said)),
+        cached_input_tokens=count(sent.get("cached_tokens")),
+        cache_write_input_tokens=count(sent.get("cache_write_tokens")),
+        reasoning_tokens=count(said.get("reasoning_tokens")),
+    )
+    known = {names.sent, names.said, "total_tokens", f"{names.sent}_details", f"{names.said}_details"}
+    rest = unknown(wire, known)
+    if more := unknown(sent, _SENT_DETAILS):
+        rest[f"{names.sent}_details"] = more
+    if more := unknown(said, _SAID_DETAILS):
+        rest[f"{names.said}_details"] = more
+    total = wire.get("total_tokens")
+    if total is not None and total != (usage.input_tokens or 0) + (usage.output_tokens or 0):
+        rest["total_tokens"] = total
+    return usage, rest
+
+
+def write_usage(usage: Usage, kept: Mapping[str, Any], names: UsageNames) -> dict[str, Any]:
+    """The object of the wire; `kept` is what a response keeps. Empty when nothing is known."""
+    extra = as_mapping(kept.get("usage"))
+    counts = {names.sent: usage.input_tokens, names.said: usage.output_tokens}
+    wire: dict[str, Any] = {name: number for name, number in counts.items() if number is not None}
+    if len(wire) == len(counts):
+        wire["total_tokens"] = sum(wire.values())
+    wire |= extra
+    sent = {"cached_tokens": usage.cached_input_tokens, "cache_write_tokens": usage.cache_write_input_tokens}
+    for field, details in (
+        (f"{names.sent}_details", sent),
+        (f"{names.said}_details", {"reasoning_tokens": usage.reasoning_tokens}),
+    ):
+        if known := {name: number for name, number in details.items() if number is not None}:
+            wire[field] = {**as_mapping(extra.get(field)), **known}
+    return wire
