@@ -80,7 +80,8 @@ def _settings(config: Mapping[str, Any]) -> Settings:
 
 def _tool(wire: Mapping[str, Any]) -> Tool:
     described = {"description": wire["description"]} if "description" in wire else {}
-    return Tool(name=wire["name"], parameters=wire.get("parametersJsonSchema", {}), **described)
+    kept = _others(wire, {"name", "description", "parametersJsonSchema"})
+    return Tool(name=wire["name"], parameters=wire.get("parametersJsonSchema", {}), provider_data=kept, **described)
 
 
 def _choice(config: Mapping[str, Any] | None) -> ToolChoice | None:
