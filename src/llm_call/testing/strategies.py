@@ -62,6 +62,13 @@ def kept_by(dialect: str, fields: st.SearchStrategy[Fields]) -> st.SearchStrateg
     return fields.map(lambda kept: {dialect: kept} if kept else {})
 
 
+@cache
+def kept_on_the_way(dialect: str, fields: st.SearchStrategy[Fields]) -> st.SearchStrategy[Fields]:
+    """The same for a conversation that has been in other dialects too: some of it is theirs."""
+    owners = st.sampled_from([*[dialect] * 5, *_THOUGHTS])
+    return st.builds(lambda kept, owner: {owner: kept} if kept else {}, fields, owners)
+
+
 def sampled(dialect: str, *fields: Fields) -> st.SearchStrategy[Fields]:
     """`provider_data` that keeps one of `fields` for `dialect`."""
     return kept_by(dialect, st.sampled_from(fields))
@@ -174,7 +181,7 @@ def media(dialect: str) -> st.SearchStrategy[Media]:
     common: Fields = {
         "name": st.none() | st.just("report.pdf") | names(),
         "cache": cache_markers(),
-        "provider_data": kept_by(dialect, unknown_fields()),
+        "provider_data": kept_on_the_way(dialect, unknown_fields()),
     }
     types = [*IMAGE_TYPES, *DOCUMENT_TYPES, *(AUDIO_TYPES if dialect in HEARING else ())]
     data = st.sampled_from([b"", b"plain", "wörld".encode()])  # UTF-8, which a text has to be
@@ -203,7 +210,7 @@ def tool_calls(dialect: str) -> st.SearchStrategy[ToolCall]:
 def tool_results(dialect: str) -> st.SearchStrategy[ToolResult]:
     """Results of texts."""
     parts = st.lists(text_parts(dialect), max_size=2).map(tuple)
-    kept = kept_by(dialect, unknown_fields())
+    kept = kept_on_the_way(dialect, unknown_fields())
     return st.builds(
         ToolResult, call_id=names(), parts=parts, is_error=st.booleans(), cache=cache_markers(), provider_data=kept
     )
@@ -241,7 +248,7 @@ def _messages(dialect: str, role: Role, parts: st.SearchStrategy[Any], min_size:
         role=st.just(role),
         parts=st.lists(parts, min_size=min_size, max_size=3).map(tuple),
         name=st.sampled_from([None, None, "ann"]),
-        provider_data=kept_by(dialect, st.just({}) | fields_that_clash("role", "content", "name")),
+        provider_data=kept_on_the_way(dialect, st.just({}) | fields_that_clash("role", "content", "name")),
     )
 
 
