@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
 from llm_call.core.domain.errors import ConfigError, UnsupportedError
 from llm_call.core.domain.keys import canonical_keys
@@ -153,7 +154,8 @@ def _request(call: CallConfig, body: dict[str, Any]) -> Request:
             raise ConfigError("llm_config: both schema and response_format are given", hint="Keep one of them.")
         form = {"name": "answer", "schema": call.response_schema}
         body["response_format"] = {"type": "json_schema", "json_schema": form}
-    request = read_request({"model": call.target or "default", **body})
+    # The words are those of a dialect, but the caller's own: what else it says is for whatever provider it names.
+    request = replace(read_request({"model": call.target or "default", **body}), dialect=None)
     _refuse_paths(request)
     return request
 

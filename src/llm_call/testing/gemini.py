@@ -68,6 +68,7 @@ def read_request(wire: WireRequest) -> tuple[Request, bool]:
         tool_choice=_choice(body.get("toolConfig", {}).get("functionCallingConfig")),
         output=OutputSpec(schema=config.get("responseJsonSchema")) if "responseMimeType" in config else None,
         provider_options=_others(body, _BODY) | _others(config, _CONFIG),
+        dialect="gemini",
     )
     return marked_request(request, "gemini"), method == "streamGenerateContent?alt=sse"
 

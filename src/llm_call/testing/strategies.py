@@ -296,6 +296,7 @@ def requests(dialect: str) -> st.SearchStrategy[Request]:
         settings=settings(),
         output=st.none() | output_specs(),
         provider_options=unknown_fields() | unknown_fields() | options,
+        dialect=st.just(dialect),
     )
 
 

@@ -54,7 +54,11 @@ class OutputSpec(Struct, frozen=True, kw_only=True):
 
 
 class Request(Struct, frozen=True, kw_only=True):
-    """One question to one model. `model` is the provider's own name; `provider_options` go to the wire unchanged."""
+    """One question to one model. `model` is the provider's own name.
+
+    `provider_options` go to the wire unchanged. Where the request itself came over a wire, `dialect` is the one it came
+    in, and they go out in no other.
+    """
 
     model: str
     messages: tuple[Message, ...]
@@ -63,3 +67,4 @@ class Request(Struct, frozen=True, kw_only=True):
     tool_choice: ToolChoice | None = None
     output: OutputSpec | None = None
     provider_options: Mapping[str, Any] = {}
+    dialect: str | None = None

@@ -3,7 +3,7 @@
 Rule: nothing is lost silently. What the dialect cannot say is refused before any I/O (`UnsupportedError`) where
 leaving it out would change the meaning, and named in a `Notice` where it would not.
 
-How canonical values stand on the wire, beside the obvious:
+How canonical values stand on the wire, beside the obvious (`provider_data` is this dialect's own, see `origin`):
 
 - System and developer messages are the one `system` prompt, which stands before all others.
 - The dialect demands a limit on output tokens; without one, `ANSWER_TOKENS` are allowed, and more for thoughts.

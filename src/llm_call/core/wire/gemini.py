@@ -3,7 +3,7 @@
 Rule: nothing is lost silently. What the dialect cannot say is refused before any I/O (`UnsupportedError`) where
 leaving it out would change the meaning, and named in a `Notice` where it would not.
 
-How canonical values stand on the wire, beside the obvious:
+How canonical values stand on the wire, beside the obvious (`provider_data` is this dialect's own, see `origin`):
 
 - The model's name stands in the path, so a name that could change the path is refused.
 - All system and developer messages go into `systemInstruction`, which has no place among the others. Tool results that
@@ -20,7 +20,6 @@ How canonical values stand on the wire, beside the obvious:
   field; `tools` stand beside the request's own, because built-in tools are entries of the same list.
 """
 
-import re
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
@@ -47,6 +46,8 @@ from llm_call.core.wire.writing import (
     beside,
     check_choice,
     encode_body,
+    path_name,
+    plain_text,
 )
 
 SETTINGS: Mapping[str, str] = {
@@ -62,12 +63,12 @@ SETTINGS: Mapping[str, str] = {
 MODES: Mapping[str, str] = {"auto": "AUTO", "none": "NONE", "required": "ANY"}
 LEVELS: Mapping[str, str] = {"none": "minimal", "xhigh": "high", "max": "high"}  # the nearest there is
 BUDGETS: Mapping[str, int] = {"none": 0, "minimal": 1024, "low": 1024, "medium": 8192, "high": 24_576}
+ROLES: Mapping[str, str] = {"user": "user", "assistant": "model"}
 CONTENT_FIELDS = frozenset({"role", "parts"})
 # What stands in a part beside its one value; a part of `provider_data` with any other field is a part of its own kind.
 PART_DATA = frozenset({"text", "inlineData", "fileData", "functionCall", "functionResponse"})
 BESIDE_DATA = frozenset({"thought", "thoughtSignature", "partMetadata", "videoMetadata", "mediaResolution"})
 
-_MODEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]*")
 _BUDGETED = "gemini-2.5"
 _OURS = frozenset({"model", "contents", "messages", "systemInstruction", "system_instruction", "stream", "alt"})
 _MERGED = frozenset({"generationConfig", "toolConfig", "functionCallingConfig"})
@@ -108,12 +109,7 @@ class GeminiCodec:
 
 
 def _path(model: str, stream: bool) -> str:  # noqa: FBT001  # the two methods of the dialect
-    name = model.removeprefix("models/")
-    if not _MODEL.fullmatch(name):
-        raise UnsupportedError(
-            f"the model's name {name[:60]!r} cannot stand in a path",
-            hint="A name has letters, digits, '.', '_', '@' and '-', and begins with a letter or a digit.",
-        )
+    name = path_name(model.removeprefix("models/"))
     return f"/models/{name}:streamGenerateContent?alt=sse" if stream else f"/models/{name}:generateContent"
 
 
@@ -310,6 +306,11 @@ class _Contents:
 
     def add(self, message: Message, field: str) -> None:
         """Take in the next message."""
+        role = ROLES.get(message.role, "")
+        if role and (text := plain_text(message)) is not None:
+            self.wire.append({"role": role, "parts": [{"text": text}]})
+            self._after_results = False
+            return
         if message.name is not None and not self._names_a_function(message):
             self._notices.add(f"{field}.name", "dropped", "the dialect has no name for who speaks")
         if message.role in {"system", "developer"}:
@@ -326,7 +327,7 @@ class _Contents:
             self._notices.add("messages", "translated", f"{field} is sent in one content with the results before it")
             self.wire[-1]["parts"] += parts
             return
-        known = {"role": "model" if message.role == "assistant" else "user", "parts": parts}
+        known = {"role": role or "user", "parts": parts}
         self.wire.append(beside(known, message.provider_data, CONTENT_FIELDS, f"{field}.provider_data", self._notices))
         self._after_results = message.role == "tool"
 

@@ -58,6 +58,21 @@ def closed_schema(spec: OutputSpec, profile: Profile, notices: Notices) -> Mappi
     return closed
 
 
+def openai_form(spec: OutputSpec, profile: Profile, notices: Notices) -> dict[str, Any] | None:
+    """The form of the answer as OpenAI's dialects say it, flat; `None` where the prompt says it."""
+    if profile.output_mode == "prompted":
+        notices.add("output", "emulated", "this model is told the form of its answer in the prompt")
+        return None
+    if spec.schema is None or profile.output_mode == "json":
+        if spec.schema is not None:
+            notices.add("output", "emulated", "this model answers in JSON, and is told the schema in the prompt")
+        elif spec != OutputSpec():
+            notices.add("output", "dropped", "without a schema, no name, description or strictness is sent")
+        return {"type": "json_object"}
+    form = {"type": "json_schema", "name": spec.name, **strict_fields(spec, profile, notices)}
+    return form if spec.description is None else {**form, "description": spec.description}
+
+
 def strict_fields(spec: OutputSpec, profile: Profile, notices: Notices) -> dict[str, Any]:
     """The fields `schema` and `strict` of a native mode that may be strict."""
     schema = native_schema(spec.schema or {}, profile, notices)

@@ -3,14 +3,15 @@
 Rule: nothing is lost silently. What the dialect cannot say is refused before any I/O (`UnsupportedError`) where
 leaving it out would change the meaning, and named in a `Notice` where it would not.
 
-How canonical values stand on the wire, beside the obvious:
+How canonical values stand on the wire, beside the obvious (`provider_data` is this dialect's own, see `origin`):
 
 - `max_output_tokens` is sent as `max_tokens`, which every compatible server knows.
-- A model's refusal is a `Text` whose `provider_data` is `{"refusal": True}`; the answer that holds it has the unified
-  finish reason `content_filter`, whatever the server's own word was.
+- A model's refusal is a `Text` that says so; the answer that holds it has the unified finish reason `content_filter`,
+  whatever the server's own word was.
 - `Reasoning` goes back only where it came in this dialect: its `provider_data["field"]` names the field.
 - `provider_data` of a message, a part or a tool call is laid beside its fields. For media, what stands in it under the
   name of the wire part is laid inside that: `{"image_url": {"detail": "low"}}`.
+- Cache markers are sent where the profile says that the host takes them.
 """
 
 from collections.abc import Mapping, Sequence
@@ -25,7 +26,7 @@ from llm_call.core.domain.response import Response
 from llm_call.core.wire.base import Notices, WireRequest
 from llm_call.core.wire.caching import cache_field
 from llm_call.core.wire.http_errors import decode_http_error, excerpt
-from llm_call.core.wire.native_schema import strict_fields
+from llm_call.core.wire.native_schema import openai_form
 from llm_call.core.wire.openai_chat_answer import (
     REASONING_FIELDS,
     OpenAIChatStreamDecoder,
@@ -48,6 +49,7 @@ from llm_call.core.wire.writing import (
     data_url,
     encode_body,
     plain_text,
+    split_results,
 )
 
 SETTINGS: Mapping[str, str] = {
@@ -177,20 +179,11 @@ def _add_tool_choice(body: dict[str, Any], choice: ToolChoice, has_tools: bool, 
 
 
 def _add_output(body: dict[str, Any], spec: OutputSpec, profile: Profile, notices: Notices) -> None:
-    if profile.output_mode == "prompted":
-        notices.add("output", "emulated", "this model is told the form of its answer in the prompt")
-    elif spec.schema is None:
-        body["response_format"] = {"type": "json_object"}
-        if spec != OutputSpec():
-            notices.add("output", "dropped", "without a schema, no name, description or strictness is sent")
-    elif profile.output_mode == "json":
-        body["response_format"] = {"type": "json_object"}
-        notices.add("output", "emulated", "this model answers in JSON, and is told the schema in the prompt")
-    else:
-        wire: dict[str, Any] = {"name": spec.name, **strict_fields(spec, profile, notices)}
-        if spec.description is not None:
-            wire["description"] = spec.description
-        body["response_format"] = {"type": "json_schema", "json_schema": wire}
+    form = openai_form(spec, profile, notices)
+    if form is None:
+        return
+    kind = form.pop("type")
+    body["response_format"] = {"type": kind, **({kind: form} if form else {})}
 
 
 def _add_options(body: dict[str, Any], options: Mapping[str, Any], notices: Notices) -> None:
@@ -217,15 +210,9 @@ def _messages(messages: Sequence[Message], notices: Notices) -> list[dict[str, A
 
 def _message(message: Message, field: str, notices: Notices) -> list[dict[str, Any]]:
     located = [(f"{field}.parts[{index}]", part) for index, part in enumerate(message.parts)]
-    results = [(where, part) for where, part in located if isinstance(part, ToolResult)]
-    if not results and message.role != "tool":
+    results, rest = split_results(message, located, field)
+    if not results:
         return [_turn(message, located, field, notices)]
-    rest = [(where, part) for where, part in located if not isinstance(part, ToolResult)]
-    if message.role not in {"tool", "user"} or (message.role == "tool" and (rest or not results)):
-        raise UnsupportedError(
-            f"{field}: tool results stand in a message of role tool, which holds nothing else",
-            hint="Put the other parts into a message of their own.",
-        )
     if any(part.provider_data for _, part in results):
         notices.add(field, "translated", "what a tool result keeps is laid beside the fields of its message")
     wire = [_result(message, part, where, field, notices) for where, part in results]

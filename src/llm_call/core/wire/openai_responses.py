@@ -26,7 +26,7 @@ from llm_call.core.domain.request import OutputSpec, Request, Settings, Tool, To
 from llm_call.core.domain.response import Response
 from llm_call.core.wire.base import Notices, WireRequest
 from llm_call.core.wire.http_errors import decode_http_error, excerpt
-from llm_call.core.wire.native_schema import strict_fields
+from llm_call.core.wire.native_schema import openai_form
 from llm_call.core.wire.openai_chat_answer import is_error
 from llm_call.core.wire.openai_responses_answer import (
     REASONING_FIELDS,
@@ -49,6 +49,7 @@ from llm_call.core.wire.writing import (
     data_url,
     encode_body,
     plain_text,
+    split_results,
 )
 
 SETTINGS: Mapping[str, str] = {
@@ -179,20 +180,8 @@ def _add_tool_choice(body: dict[str, Any], choice: ToolChoice, has_tools: bool, 
 
 
 def _add_output(body: dict[str, Any], spec: OutputSpec, profile: Profile, notices: Notices) -> None:
-    if profile.output_mode == "prompted":
-        notices.add("output", "emulated", "this model is told the form of its answer in the prompt")
-    elif spec.schema is None:
-        body["text"] = {"format": {"type": "json_object"}}
-        if spec != OutputSpec():
-            notices.add("output", "dropped", "without a schema, no name, description or strictness is sent")
-    elif profile.output_mode == "json":
-        body["text"] = {"format": {"type": "json_object"}}
-        notices.add("output", "emulated", "this model answers in JSON, and is told the schema in the prompt")
-    else:
-        wire: dict[str, Any] = {"type": "json_schema", "name": spec.name, **strict_fields(spec, profile, notices)}
-        if spec.description is not None:
-            wire["description"] = spec.description
-        body["text"] = {"format": wire}
+    if (form := openai_form(spec, profile, notices)) is not None:
+        body["text"] = {"format": form}
 
 
 def _add_options(body: dict[str, Any], options: Mapping[str, Any], notices: Notices) -> None:
@@ -249,10 +238,8 @@ def _items(message: Message, field: str, notices: Notices) -> list[dict[str, Any
     located = [(f"{field}.parts[{index}]", part) for index, part in enumerate(message.parts)]
     if message.role == "assistant":
         return _assistant(message, located, field, notices)
-    results = [(where, part) for where, part in located if isinstance(part, ToolResult)]
-    if not results and message.role != "tool":
-        return [_turn(message, located, field, notices)]
-    return _results(message, located, results, field, notices)
+    results, rest = split_results(message, located, field)
+    return _results(message, results, rest, field, notices) if results else [_turn(message, located, field, notices)]
 
 
 def _turn(message: Message, located: Located, field: str, notices: Notices) -> dict[str, Any]:
@@ -262,14 +249,8 @@ def _turn(message: Message, located: Located, field: str, notices: Notices) -> d
 
 
 def _results(
-    message: Message, located: Located, results: Sequence[tuple[str, ToolResult]], field: str, notices: Notices
+    message: Message, results: Sequence[tuple[str, ToolResult]], rest: Located, field: str, notices: Notices
 ) -> list[dict[str, Any]]:
-    rest = [(where, part) for where, part in located if not isinstance(part, ToolResult)]
-    if message.role not in {"tool", "user"} or (message.role == "tool" and (rest or not results)):
-        raise UnsupportedError(
-            f"{field}: tool results stand in a message of role tool, which holds nothing else",
-            hint="Put the other parts into a message of their own.",
-        )
     items = [_result(message, part, where, notices) for where, part in results]
     if rest:
         items.append(_turn(message, rest, field, notices))

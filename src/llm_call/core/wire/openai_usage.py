@@ -6,18 +6,20 @@ Rule: what `Usage` has no field for is kept beside it, and goes out again with i
 from collections.abc import Mapping
 from typing import Any
 
-from msgspec import Struct
-
 from llm_call.core.domain.response import Usage
 from llm_call.core.wire.reading import count, unknown
 from llm_call.core.wire.writing import as_mapping
 
 
-class UsageNames(Struct, frozen=True, kw_only=True):
-    """What a dialect calls the tokens of the prompt and those of the answer; the details of each end in `_details`."""
+class UsageNames:
+    """What a dialect calls the tokens of the prompt and those of the answer, and the details of each."""
 
-    sent: str
-    said: str
+    def __init__(self, *, sent: str, said: str) -> None:
+        self.sent = sent
+        self.said = said
+        self.sent_details = f"{sent}_details"
+        self.said_details = f"{said}_details"
+        self.known = frozenset({sent, said, self.sent_details, self.said_details, "total_tokens"})
 
 
 CHAT = UsageNames(sent="prompt_tokens", said="completion_tokens")
@@ -29,7 +31,7 @@ _SAID_DETAILS = {"reasoning_tokens"}
 
 def read_usage(wire: Mapping[str, Any], names: UsageNames) -> tuple[Usage, dict[str, Any]]:
     """The counts, and what `Usage` has no field for."""
-    sent, said = as_mapping(wire.get(f"{names.sent}_details")), as_mapping(wire.get(f"{names.said}_details"))
+    sent, said = _details(wire, names.sent_details), _details(wire, names.said_details)
     usage = Usage(
         input_tokens=count(wire.get(names.sent)),
         output_tokens=count(wire.get(names.said)),
@@ -37,16 +39,20 @@ def read_usage(wire: Mapping[str, Any], names: UsageNames) -> tuple[Usage, dict[
         cache_write_input_tokens=count(sent.get("cache_write_tokens")),
         reasoning_tokens=count(said.get("reasoning_tokens")),
     )
-    known = {names.sent, names.said, "total_tokens", f"{names.sent}_details", f"{names.said}_details"}
-    rest = unknown(wire, known)
-    if more := unknown(sent, _SENT_DETAILS):
-        rest[f"{names.sent}_details"] = more
-    if more := unknown(said, _SAID_DETAILS):
-        rest[f"{names.said}_details"] = more
+    rest = unknown(wire, names.known)
+    if sent and (more := unknown(sent, _SENT_DETAILS)):
+        rest[names.sent_details] = more
+    if said and (more := unknown(said, _SAID_DETAILS)):
+        rest[names.said_details] = more
     total = wire.get("total_tokens")
     if total is not None and total != (usage.input_tokens or 0) + (usage.output_tokens or 0):
         rest["total_tokens"] = total
     return usage, rest
+
+
+def _details(wire: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    details = wire.get(name)
+    return details if type(details) is dict else {}
 
 
 def write_usage(usage: Usage, kept: Mapping[str, Any], names: UsageNames) -> dict[str, Any]:
@@ -59,8 +65,8 @@ def write_usage(usage: Usage, kept: Mapping[str, Any], names: UsageNames) -> dic
     wire |= extra
     sent = {"cached_tokens": usage.cached_input_tokens, "cache_write_tokens": usage.cache_write_input_tokens}
     for field, details in (
-        (f"{names.sent}_details", sent),
-        (f"{names.said}_details", {"reasoning_tokens": usage.reasoning_tokens}),
+        (names.sent_details, sent),
+        (names.said_details, {"reasoning_tokens": usage.reasoning_tokens}),
     ):
         if known := {name: number for name, number in details.items() if number is not None}:
             wire[field] = {**as_mapping(extra.get(field)), **known}

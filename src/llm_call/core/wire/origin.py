@@ -11,7 +11,7 @@ from typing import Any, Protocol, TypeVar
 
 from msgspec.structs import replace
 
-from llm_call.core.domain.events import Event, PartDelta, PartEnd, PartStart, ResponseEnd
+from llm_call.core.domain.events import Event, PartEnd, PartStart, ResponseEnd
 from llm_call.core.domain.messages import Media, Message, Part, Reasoning, Text, ToolResult
 from llm_call.core.domain.request import Request, Tool
 from llm_call.core.domain.response import Response
@@ -19,7 +19,6 @@ from llm_call.core.wire.base import Notices
 
 Keeper = TypeVar("Keeper", bound=Message | Part | Tool | PartEnd | ResponseEnd)
 P = TypeVar("P", bound=Part)
-_ENDS = (PartEnd, ResponseEnd)
 _MARKABLE = (Text, Media, ToolResult, Tool)
 
 
@@ -31,12 +30,21 @@ class _Change(Protocol):
 
 def marked_request(request: Request, dialect: str) -> Request:
     """`request`, which came in `dialect`, with that said of all that it keeps."""
-    return _walked(request, lambda value, _: _marked(value, dialect))
+    return replace(_walked(request, lambda value, _: _marked(value, dialect)), dialect=dialect)
 
 
 def marked_events(events: Iterable[Event], dialect: str) -> tuple[Event, ...]:
     """`events`, which came in `dialect`, with that said of all that they keep."""
-    return tuple([event if type(event) is PartDelta else _marked_event(event, dialect) for event in events])
+    marked: list[Event] = []
+    for event in events:  # every piece of every stream passes here: types are compared, nothing is called
+        if type(event) is PartStart:
+            keeps = event.part.provider_data
+            marked.append(replace(event, part=_marked(event.part, dialect)) if keeps else event)
+        elif type(event) is PartEnd or type(event) is ResponseEnd:
+            marked.append(_marked(event, dialect) if event.provider_data else event)
+        else:
+            marked.append(event)
+    return tuple(marked)
 
 
 def own_request(request: Request, dialect: str, notices: Notices, *, cache_markers: bool = False) -> Request:
@@ -45,6 +53,8 @@ def own_request(request: Request, dialect: str, notices: Notices, *, cache_marke
     An empty text that keeps something of another dialect alone stood for a part that only that one knows: it is left
     out.
     """
+    if request.dialect is not None and request.dialect != dialect:
+        request = _without_options(request, notices)
     if not _may_keep(request):
         return request
 
@@ -62,6 +72,12 @@ def own_request(request: Request, dialect: str, notices: Notices, *, cache_marke
         return _own(value, dialect)
 
     return _walked(request, own)
+
+
+def _without_options(request: Request, notices: Notices) -> Request:
+    for name in request.provider_options:
+        notices.add(f"provider_options.{name}", "dropped", f"it came in {request.dialect}, and says nothing here")
+    return replace(request, provider_options={})
 
 
 def own_response(response: Response, dialect: str) -> Response:
@@ -122,12 +138,6 @@ def _part(part: P, field: str, change: _Change) -> P | None:
     if isinstance(part, ToolResult):
         part = replace(part, parts=_parts(part.parts, field, change))
     return change(part, field)
-
-
-def _marked_event(event: Event, dialect: str) -> Event:
-    if isinstance(event, PartStart):
-        return replace(event, part=_marked(event.part, dialect)) if event.part.provider_data else event
-    return _marked(event, dialect) if isinstance(event, _ENDS) else event
 
 
 def _marked(value: Keeper, dialect: str) -> Keeper:

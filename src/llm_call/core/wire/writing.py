@@ -1,5 +1,6 @@
 """What every dialect writes with: the pieces of a request's body that do not differ from one to the other."""
 
+import re
 from base64 import b64encode
 from collections.abc import Callable, Collection, Mapping, Sequence
 from math import isfinite
@@ -8,7 +9,7 @@ from typing import Any
 import msgspec
 
 from llm_call.core.domain.errors import UnsupportedError
-from llm_call.core.domain.messages import Message, Part, Text
+from llm_call.core.domain.messages import Message, Part, Text, ToolResult
 from llm_call.core.domain.request import Settings, ToolChoice
 from llm_call.core.wire.base import Notices
 
@@ -16,6 +17,7 @@ ANY_IMAGE = "image/*"  # the type of an image of which only the URL is known
 STORED_FILE = "application/octet-stream"  # the type of a file of which only the provider's id is known
 FILE_NAME = "document"  # what a file without a name is called where one is demanded
 
+_PATH_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]*")
 Located = Sequence[tuple[str, Part]]  # parts, each with its place in the request
 encode_json = msgspec.json.Encoder().encode
 
@@ -32,6 +34,20 @@ def encode_body(make: Callable[[], object]) -> bytes:
         raise UnsupportedError(
             f"the request cannot be written as JSON: {error}", hint="Look for what is no JSON value, or no Unicode."
         ) from error
+
+
+def path_name(model: str) -> str:
+    """`model`, where it can stand in a path.
+
+    Raises:
+        UnsupportedError: It could change the path.
+    """
+    if not _PATH_NAME.fullmatch(model):
+        raise UnsupportedError(
+            f"the model's name {model[:60]!r} cannot stand in a path",
+            hint="A name has letters, digits, '.', '_', '@' and '-', and begins with a letter or a digit.",
+        )
+    return model
 
 
 def add_settings(body: dict[str, Any], settings: Settings, fields: Mapping[str, str]) -> None:
@@ -74,6 +90,22 @@ def plain_text(message: Message) -> str | None:
     if type(part) is not Text or part.provider_data or part.refusal or part.cache is not None:
         return None
     return part.text
+
+
+def split_results(message: Message, located: Located, field: str) -> tuple[list[tuple[str, ToolResult]], Located]:
+    """The tool results of a message, for dialects in which each is a message of its own, and the rest of its parts.
+
+    Raises:
+        UnsupportedError: They stand where none may stand, or a message of role tool has something else, or nothing.
+    """
+    results = [(where, part) for where, part in located if isinstance(part, ToolResult)]
+    rest = [(where, part) for where, part in located if not isinstance(part, ToolResult)]
+    if (results and message.role not in {"tool", "user"}) or (message.role == "tool" and (rest or not results)):
+        raise UnsupportedError(
+            f"{field}: tool results stand in a message of role tool, which holds nothing else",
+            hint="Put the other parts into a message of their own.",
+        )
+    return results, rest
 
 
 def content(

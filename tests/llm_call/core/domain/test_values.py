@@ -7,13 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llm_call.core.domain import errors, events, messages, profile, request, response, result, trace, verdict
+from llm_call.core.domain import embedding, errors, events, messages, profile, request, response, result, trace, verdict
 from llm_call.core.domain.errors import ConfigError, LLMCallError
 from llm_call.core.domain.keys import canonical_keys, near_names
 from llm_call.core.domain.profile import Prices
 from llm_call.core.domain.response import Usage
 
-MODULES = (messages, request, response, events, profile, verdict, trace, result)
+MODULES = (messages, request, response, embedding, events, profile, verdict, trace, result)
 VALUES = [
     each
     for module in MODULES

@@ -75,6 +75,7 @@ def test_each_result_has_the_id_of_its_call() -> None:
         ({"functions": [WEATHER], "tools": [{"type": "function", "function": WEATHER}]}, r"\$\.functions .* \$\.tools"),
         ({"function_call": "auto", "tool_choice": "auto"}, r"\$\.function_call .* \$\.tool_choice"),
         ({"messages": [TURNS[0], TURNS[2]]}, r"\$\.messages\[1\]: no function_call of 'weather'"),
+        ({"messages": [*TURNS[:2], {**TURNS[2], "name": "other"}]}, r"\$\.messages\[2\]: no function_call of 'other'"),
         ({"messages": [{"role": "assistant", "function_call": "f"}]}, r"\$\.messages\[0\]\.function_call"),
         ({"messages": [{"role": "user", "content": "a", "function_call": CALL}]}, r"\$\.messages\[0\]"),
     ],

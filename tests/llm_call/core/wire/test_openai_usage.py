@@ -11,8 +11,8 @@ def test_every_count_is_read_and_written_under_the_dialects_names(names: UsageNa
         names.said: 20,
         "total_tokens": 120,
         "cost": 0.5,
-        f"{names.sent}_details": {"cached_tokens": 60, "cache_write_tokens": 30, "audio_tokens": 1},
-        f"{names.said}_details": {"reasoning_tokens": 5, "accepted_prediction_tokens": 2},
+        names.sent_details: {"cached_tokens": 60, "cache_write_tokens": 30, "audio_tokens": 1},
+        names.said_details: {"reasoning_tokens": 5, "accepted_prediction_tokens": 2},
     }
     usage, rest = read_usage(wire, names)
     assert usage == Usage(
@@ -24,8 +24,8 @@ def test_every_count_is_read_and_written_under_the_dialects_names(names: UsageNa
     )
     assert rest == {
         "cost": 0.5,
-        f"{names.sent}_details": {"audio_tokens": 1},
-        f"{names.said}_details": {"accepted_prediction_tokens": 2},
+        names.sent_details: {"audio_tokens": 1},
+        names.said_details: {"accepted_prediction_tokens": 2},
     }
     assert write_usage(usage, {"usage": rest}, names) == wire
 

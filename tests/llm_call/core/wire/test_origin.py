@@ -180,7 +180,7 @@ def test_what_a_result_holds_is_marked_and_reduced_too() -> None:
         messages=(Message(role="tool", parts=(ToolResult(call_id="c", parts=(picture,)),)), message("user", "a")),
     )
     marked, notices = marked_request(plain, "one"), Notices()
-    assert own_request(marked, "one", notices) == plain
+    assert own_request(marked, "one", notices).messages == plain.messages
     assert not notices
     reduced = own_request(marked, "other", notices)
     assert "provider_data" not in repr(reduced.messages[0].parts).replace("provider_data={}", "")
@@ -233,3 +233,20 @@ def test_a_declaration_of_geminis_keeps_its_own_fields() -> None:
     tool = Tool(name="f", provider_data={"gemini": {"behavior": "BLOCKING"}})
     wire = encoded(Request(model="m", messages=(), tools=(tool,)), "gemini")
     assert msgspec.json.decode(wire.body)["tools"][0]["functionDeclarations"][0]["behavior"] == "BLOCKING"
+
+
+@pytest.mark.parametrize("server", SERVERS, ids=lambda server: server.name)
+def test_what_a_client_says_to_its_own_provider_is_not_said_to_another(server: ServerCodec) -> None:
+    turn = {"role": "user", "content": "hi"}
+    body = {"model": "m", "max_tokens": 9, "messages": [turn], "input": [turn], "x_own": OWN}
+    request, _ = server.decode_request(msgspec.json.encode(body))
+    for dialect in DIALECTS:
+        wire = encoded(request, dialect)
+        own = dialect == server.name
+        assert (OWN.encode() in wire.body) is own
+        assert ("provider_options.x_own" in {notice.field for notice in wire.notices}) is not own
+
+
+def test_what_the_caller_says_goes_to_any_provider() -> None:
+    request = Request(model="m", messages=(message("user", "hi"),), provider_options={"x_own": OWN})
+    assert all(OWN.encode() in encoded(request, dialect).body for dialect in DIALECTS)
