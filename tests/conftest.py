@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, settings
 
 _HEALTH = (HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.function_scoped_fixture)
 # How many cases a property is tested with; and, as `<profile>-laws`, the laws that the whole design stands on.
-for _profile, _cases, _laws in (("test", 60, 2_000), ("prove", 2_000, 10_000)):
+for _profile, _cases, _laws in (("test", 60, 2_000), ("prove", 1_500, 10_000)):
     settings.register_profile(
         _profile,
         max_examples=_cases,

@@ -96,7 +96,7 @@ class Oddity(Struct, frozen=True):
     def _changed(self, json: bytes) -> bytes:
         try:
             whole = msgspec.json.decode(json)
-        except ValueError:
+        except (ValueError, RecursionError):
             return json
         places = list(islice(_places(whole), 400))
         if not places:
