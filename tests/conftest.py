@@ -8,10 +8,17 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 _HEALTH = (HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.function_scoped_fixture)
-settings.register_profile(
-    "test", max_examples=60, derandomize=True, deadline=None, database=None, suppress_health_check=_HEALTH
-)
-settings.register_profile("prove", max_examples=3000, deadline=None, database=None, suppress_health_check=_HEALTH)
+# How many cases a property is tested with; and, as `<profile>-laws`, the laws that the whole design stands on.
+for _profile, _cases, _laws in (("test", 60, 2_000), ("prove", 1_500, 10_000)):
+    settings.register_profile(
+        _profile,
+        max_examples=_cases,
+        derandomize=_profile == "test",
+        deadline=None,
+        database=None,
+        suppress_health_check=_HEALTH,
+    )
+    settings.register_profile(f"{_profile}-laws", settings.get_profile(_profile), max_examples=_laws)
 settings.load_profile(os.environ.get("LLM_CALL_TEST_PROFILE", "test"))
 
 _FOREIGN = ("LLM_CALL_", "OPENAI_", "ANTHROPIC_", "GEMINI_", "GOOGLE_", "AZURE_", "AWS_", "CLOUDSDK_")

@@ -1,27 +1,49 @@
 """Hypothesis strategies for the domain's values, for property tests of codecs and of what stands on them.
 
 Needs hypothesis, which is no dependency of the library: import this module in tests only.
+
+Rule: cheap to draw, because the laws are tested over thousands of cases. Where the kind of a value matters more than
+its length, telling examples stand beside what is drawn at random. What a value keeps for a dialect is made by
+`kept_by`, and nowhere else.
 """
 
-from typing import Any, TypeVar
+from collections.abc import Mapping
+from functools import cache
+from typing import Any
 
+import msgspec
 from hypothesis import strategies as st
-from msgspec.structs import replace
 
 from llm_call.core.domain.messages import CacheMarker, Media, Message, Part, Reasoning, Role, Text, ToolCall, ToolResult
 from llm_call.core.domain.profile import Profile
 from llm_call.core.domain.request import OutputSpec, Request, Settings, Tool, ToolChoice
 from llm_call.core.domain.response import Fate, Finish, FinishReason, Notice, Response, Usage
-from llm_call.core.wire.origin import marked_request
 
-V = TypeVar("V", bound=Message | Request | Response)
+Fields = dict[str, Any]
 
 IMAGE_TYPES = ("image/png", "image/jpeg", "image/gif", "image/webp")
 AUDIO_TYPES = ("audio/wav", "audio/mpeg", "audio/x-wav", "audio/ogg")
 DOCUMENT_TYPES = ("application/pdf", "text/plain", "text/markdown")
+HEARING = frozenset({"openai_chat", "gemini"})
+"""The dialects that take sounds."""
 
-_counts = st.none() | st.integers(0, 2**53)
-_schema_leaves: st.SearchStrategy[dict[str, Any]] = st.sampled_from(
+# What breaks framing, escaping and the cutting of characters, where it can be broken.
+TELLING_TEXTS = (
+    *("", " ", "a", "Hello, ", "wörld", "日本語", "👩\u200d👩\u200d👧", "\u2028\u2029\ufeff", "\x00\x1f\x7f\x85"),
+    *("\n", "\r\n\r\n", 'data: {"x": 1}\n\n', "event: error\n", "[DONE]", '"}\\', "</answer>", '{"a": [1, 2', "null"),
+)
+# Arguments as models write them: the text counts, not the value.
+OBJECTS = ("{}", '{"city": "Pâris"}', '{"a": 1.0, "a" : 1E+2}', '{"n":[1,{"b":null}],"s":"\\u00e9\\n"}', '{ "x" : "" }')
+_UNKNOWN: tuple[Fields, ...] = ({"x_a": 1}, {"x_b": {"deep": [1, None, "é"]}}, {"x_c": "\n", "x_d": [False]})
+# The reasoning of each dialect: what its parts keep. With a text and without one; some have a signature.
+_THOUGHTS: Mapping[str, tuple[Fields, ...]] = {
+    "openai_chat": ({"field": "reasoning"}, {"field": "reasoning_content"}),
+    "openai_responses": ({"type": "summary_text"}, {"type": "reasoning_text", "id": "rs_1"}),
+    "anthropic_messages": ({"type": "thinking"}, {"type": "thinking", "x_kept": 1}),
+    "gemini": ({"thought": True}, {"thought": True, "x_kept": 1}),
+}
+_counts = st.none() | st.sampled_from([0, 1, 2**53]) | st.integers(0, 2**53)
+_schema_leaves: st.SearchStrategy[Fields] = st.sampled_from(
     [
         {"type": "string"},
         {"type": "string", "pattern": "^a+$"},
@@ -35,16 +57,44 @@ _schema_leaves: st.SearchStrategy[dict[str, Any]] = st.sampled_from(
 )
 
 
+@cache
+def kept_by(dialect: str, fields: st.SearchStrategy[Fields]) -> st.SearchStrategy[Fields]:
+    """`provider_data` that keeps `fields` for `dialect`."""
+    return fields.map(lambda kept: {dialect: kept} if kept else {})
+
+
+@cache
+def kept_on_the_way(dialect: str, fields: st.SearchStrategy[Fields]) -> st.SearchStrategy[Fields]:
+    """The same for a conversation that has been in other dialects too: some of it is theirs."""
+    owners = st.sampled_from([*[dialect] * 5, *_THOUGHTS])
+    return st.builds(lambda kept, owner: {owner: kept} if kept else {}, fields, owners)
+
+
+def sampled(dialect: str, *fields: Fields) -> st.SearchStrategy[Fields]:
+    """`provider_data` that keeps one of `fields` for `dialect`."""
+    return kept_by(dialect, st.sampled_from(fields))
+
+
+def refused(text: str) -> Text:
+    """The text in which a model refuses."""
+    return Text(text=text, refusal=True)
+
+
+@cache
 def texts(max_size: int = 20) -> st.SearchStrategy[str]:
     """Any text that UTF-8 can carry, of at most `max_size` characters."""
-    return st.text(st.characters(exclude_categories=["Cs"]), max_size=max_size)
+    telling = [text for text in TELLING_TEXTS if len(text) <= max_size]
+    return st.sampled_from(telling) | st.text(st.characters(exclude_categories=["Cs"]), max_size=max_size)
 
 
+@cache
 def names() -> st.SearchStrategy[str]:
     """Names as providers take them: letters, digits, `_` and `-`, 1 to 12 of them."""
-    return st.text("abcdefghijklmnopqrstuvwxyzABCXYZ0123456789_-", min_size=1, max_size=12)
+    letters = "abcdefghijklmnopqrstuvwxyzABCXYZ0123456789_-"
+    return st.sampled_from(["a", "get_weather", "0-_Z"]) | st.text(letters, min_size=1, max_size=12)
 
 
+@cache
 def json_values() -> st.SearchStrategy[Any]:
     """JSON values of a few levels: only what comes back from JSON as it went in."""
     leaves = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | texts()
@@ -53,30 +103,24 @@ def json_values() -> st.SearchStrategy[Any]:
     )
 
 
-def unknown_fields() -> st.SearchStrategy[dict[str, Any]]:
-    """Fields that no dialect knows, as `provider_data` keeps them, often none; never null or empty."""
-    values = json_values().filter(lambda value: value not in (None, [], {}))
-    return st.just({}) | st.dictionaries(names().map("x_".__add__), values, min_size=1, max_size=2)
+@cache
+def unknown_fields() -> st.SearchStrategy[Fields]:
+    """Fields that no dialect knows, often none; never null or empty."""
+    values = json_values().filter(lambda value: value not in (None, [], {}, ""))
+    drawn = st.dictionaries(names().map("x_".__add__), values, min_size=1, max_size=1)
+    none: st.SearchStrategy[Fields] = st.just({})
+    return st.sampled_from([*([{}] * 4), *_UNKNOWN]) | none | none | drawn
 
 
-def in_dialect(value: V, dialect: str) -> V:
-    """`value` with all that it keeps marked as `dialect`'s; the strategies here draw what is kept unmarked."""
-    if isinstance(value, Request):
-        request = marked_request(value, dialect)
-        return replace(value, messages=request.messages, tools=request.tools, dialect=dialect)
-    said = value if isinstance(value, Message) else Message(role="assistant", parts=value.parts)
-    marked = marked_request(Request(model="", messages=(said,)), dialect).messages[0]
-    kept = {dialect: value.provider_data} if value.provider_data else {}
-    return replace(value, parts=marked.parts, provider_data=kept)
+@cache
+def fields_that_clash(*fields: str) -> st.SearchStrategy[Fields]:
+    """Unknown fields, and sometimes one of `fields`, which a dialect has a place of its own for."""
+    clash = st.builds(lambda name, text: {name: text}, st.sampled_from(fields), st.sampled_from(TELLING_TEXTS))
+    return unknown_fields() | unknown_fields() | unknown_fields() | clash
 
 
-def fields_that_clash(*fields: str) -> st.SearchStrategy[dict[str, Any]]:
-    """`provider_data` with unknown fields, and sometimes with `fields`, which dialects have a place of their own for."""
-    clash = st.dictionaries(st.sampled_from(fields), texts(), min_size=1, max_size=1)
-    return unknown_fields() | unknown_fields() | clash
-
-
-def schemas() -> st.SearchStrategy[dict[str, Any]]:
+@cache
+def schemas() -> st.SearchStrategy[Fields]:
     """Small JSON Schemas; keywords occur as names of properties too."""
     keys = names() | st.sampled_from(["not", "pattern", "uniqueItems", "type"])
     return st.recursive(
@@ -96,198 +140,213 @@ def schemas() -> st.SearchStrategy[dict[str, Any]]:
     )
 
 
+@cache
 def settings() -> st.SearchStrategy[Settings]:
-    """Settings, each set or not."""
-    numbers = st.none() | st.floats(-2, 2)
-    return st.builds(
+    """Settings, most of them not set."""
+    numbers = st.sampled_from([None, None, 0.0, 1.0, -0.5]) | st.floats(-2, 2)
+    switches = st.sampled_from([None, None, True, False])
+    some = st.builds(
         Settings,
-        max_output_tokens=st.none() | st.integers(1, 100_000),
+        max_output_tokens=st.sampled_from([None, 1, 100_000]),
         temperature=numbers,
         top_p=numbers,
-        stop=st.lists(texts(5), max_size=2).map(tuple),
+        stop=st.sampled_from([(), (), ("\n",), ("日本", "</answer>")]),
         seed=st.none() | st.integers(),
         frequency_penalty=numbers,
         presence_penalty=numbers,
-        logprobs=st.none() | st.booleans(),
-        top_logprobs=st.none() | st.integers(0, 20),
-        parallel_tool_calls=st.none() | st.booleans(),
-        reasoning_effort=st.none() | st.sampled_from(["low", "high"]),
+        logprobs=switches,
+        top_logprobs=st.sampled_from([None, None, 0, 20]),
+        parallel_tool_calls=switches,
+        reasoning_effort=st.sampled_from([None, None, "none", "minimal", "low", "high", "xhigh"]),
     )
+    return st.just(Settings()) | some
 
 
+@cache
 def cache_markers() -> st.SearchStrategy[CacheMarker | None]:
     """Prompt-cache markers, mostly none."""
-    return st.none() | st.none() | st.sampled_from([CacheMarker(), CacheMarker(ttl="5m"), CacheMarker(ttl="1h")])
+    return st.sampled_from([None, None, None, CacheMarker(), CacheMarker(ttl="5m"), CacheMarker(ttl="1h")])
 
 
-def text_parts() -> st.SearchStrategy[Text]:
-    """Texts, some with `provider_data`."""
-    return st.builds(Text, text=texts(), cache=cache_markers(), provider_data=fields_that_clash("type", "text"))
+@cache
+def text_parts(dialect: str) -> st.SearchStrategy[Text]:
+    """Texts, some that keep a field."""
+    kept = kept_by(dialect, fields_that_clash("type", "text"))
+    return st.builds(Text, text=texts()) | st.builds(Text, text=texts(), cache=cache_markers(), provider_data=kept)
 
 
-def media() -> st.SearchStrategy[Media]:
-    """Media with bytes, some with a URL too, and images that have a URL only."""
-    common: dict[str, Any] = {
-        "name": st.none() | names(),
-        "cache": cache_markers(),
-        "provider_data": unknown_fields(),
-    }
-    types = st.sampled_from(IMAGE_TYPES + AUDIO_TYPES + DOCUMENT_TYPES)
+@cache
+def media(dialect: str) -> st.SearchStrategy[Media]:
+    """Media that `dialect` takes: with bytes, some with a URL too, and images that have a URL only."""
     urls = names().map("https://example.org/".__add__) | st.just("data:image/png;base64,iVBORw==")
+    common: Fields = {
+        "name": st.none() | st.just("report.pdf") | names(),
+        "cache": cache_markers(),
+        "provider_data": kept_on_the_way(dialect, unknown_fields()),
+    }
+    types = [*IMAGE_TYPES, *DOCUMENT_TYPES, *(AUDIO_TYPES if dialect in HEARING else ())]
+    data = st.sampled_from([b"", b"plain", "wörld".encode()])  # UTF-8, which a text has to be
     return st.builds(
-        Media, media_type=types, data=st.binary(max_size=20), url=st.none() | st.none() | urls, **common
+        Media, media_type=st.sampled_from(types), data=data, url=st.none() | st.none() | urls, **common
     ) | st.builds(Media, media_type=st.sampled_from([*IMAGE_TYPES, "image/*"]), url=urls, **common)
 
 
-def tool_calls() -> st.SearchStrategy[ToolCall]:
-    """Tool calls; the arguments are mostly JSON, as models are."""
-    arguments = st.dictionaries(names(), st.integers(), max_size=2).map(lambda each: str(each).replace("'", '"'))
-    inside = st.builds(lambda extra: {"function": extra}, unknown_fields().filter(bool))
-    extra = unknown_fields() | unknown_fields() | inside
-    return st.builds(ToolCall, id=names(), name=names(), arguments=arguments | texts(), provider_data=extra)
+@cache
+def argument_objects() -> st.SearchStrategy[str]:
+    """The arguments of a call, as a model writes them: a JSON object."""
+    drawn = st.dictionaries(names(), json_values(), max_size=1).map(lambda each: msgspec.json.encode(each).decode())
+    return st.sampled_from(OBJECTS) | st.sampled_from(OBJECTS) | drawn
 
 
-def tool_results() -> st.SearchStrategy[ToolResult]:
+@cache
+def tool_calls(dialect: str) -> st.SearchStrategy[ToolCall]:
+    """Tool calls; but for Google's dialect, which refuses it, the arguments may be no JSON at all."""
+    inside = st.sampled_from(_UNKNOWN).map(lambda extra: {"function": extra})
+    kept = kept_by(dialect, unknown_fields() | unknown_fields() | inside)
+    arguments = argument_objects() if dialect == "gemini" else argument_objects() | texts()
+    return st.builds(ToolCall, id=names(), name=names(), arguments=arguments, provider_data=kept)
+
+
+@cache
+def tool_results(dialect: str) -> st.SearchStrategy[ToolResult]:
     """Results of texts."""
-    parts = st.lists(text_parts(), max_size=2).map(tuple)
+    parts = st.lists(text_parts(dialect), max_size=2).map(tuple)
+    kept = kept_on_the_way(dialect, unknown_fields())
     return st.builds(
-        ToolResult,
-        call_id=names(),
-        parts=parts,
-        is_error=st.booleans(),
-        cache=cache_markers(),
-        provider_data=unknown_fields(),
+        ToolResult, call_id=names(), parts=parts, is_error=st.booleans(), cache=cache_markers(), provider_data=kept
     )
 
 
-def reasoning() -> st.SearchStrategy[Reasoning]:
-    """Reasoning, some with a signature."""
-    fields: st.SearchStrategy[dict[str, Any]] = st.sampled_from(
-        [{}, {"field": "reasoning"}, {"field": "reasoning_content"}]
-    )
-    return st.builds(Reasoning, text=texts(), signature=st.none() | names(), provider_data=fields)
+@cache
+def thoughts(dialect: str) -> st.SearchStrategy[Reasoning]:
+    """Reasoning as `dialect` brought it, or another, or none."""
+    origins = [
+        kept_by(origin, st.sampled_from(forms))
+        for origin, forms in _THOUGHTS.items()
+        for _ in range(4 if origin == dialect else 1)
+    ]
+    signatures = st.none() | st.just("c2ln") | names()
+    return st.builds(Reasoning, text=texts(), signature=signatures, provider_data=st.one_of(st.just({}), *origins))
 
 
-def messages() -> st.SearchStrategy[Message]:
+@cache
+def messages(dialect: str) -> st.SearchStrategy[Message]:
     """Messages of every role, with the parts that a role may have, in any order."""
-    spoken: st.SearchStrategy[Part] = text_parts() | st.builds(Text, text=texts(), refusal=st.just(value=True))
+    heard: st.SearchStrategy[Part] = text_parts(dialect) | media(dialect) | tool_results(dialect)
+    spoken: st.SearchStrategy[Part] = text_parts(dialect) | texts().map(refused)
     return (
-        _message("system", text_parts())
-        | _message("developer", text_parts())
-        | _message("user", text_parts() | media() | tool_results())
-        | _message("assistant", spoken | reasoning() | tool_calls())
-        | _message("tool", tool_results(), min_size=1)
+        _messages(dialect, "system", text_parts(dialect))
+        | _messages(dialect, "developer", text_parts(dialect))
+        | _messages(dialect, "user", heard)
+        | _messages(dialect, "assistant", spoken | thoughts(dialect) | tool_calls(dialect))
+        | _messages(dialect, "tool", tool_results(dialect), min_size=1)
     )
 
 
-def _message(role: Role, parts: st.SearchStrategy[Any], min_size: int = 0) -> st.SearchStrategy[Message]:
+def _messages(dialect: str, role: Role, parts: st.SearchStrategy[Any], min_size: int = 0) -> st.SearchStrategy[Message]:
     return st.builds(
         Message,
         role=st.just(role),
-        parts=st.lists(parts, min_size=min_size, max_size=4).map(tuple),
-        name=st.none() | names(),
-        provider_data=fields_that_clash("role", "content", "name"),
+        parts=st.lists(parts, min_size=min_size, max_size=3).map(tuple),
+        name=st.sampled_from([None, None, "ann"]),
+        provider_data=kept_on_the_way(dialect, st.just({}) | fields_that_clash("role", "content", "name")),
     )
 
 
+@cache
 def output_specs() -> st.SearchStrategy[OutputSpec]:
     """Any JSON, or a small schema."""
     return st.builds(
         OutputSpec,
         schema=st.none() | schemas(),
-        name=names(),
-        strict=st.none() | st.booleans(),
-        description=st.none() | texts(),
+        name=st.just("answer") | names(),
+        strict=st.sampled_from([None, True, False]),
+        description=st.none() | st.just("An answer.") | texts(),
     )
 
 
-def requests() -> st.SearchStrategy[Request]:
-    """Requests over everything that a dialect has to carry. A tool is demanded only where there are tools."""
+@cache
+def requests(dialect: str) -> st.SearchStrategy[Request]:
+    """Requests over everything that `dialect` has to carry. A tool is demanded only where there are tools."""
     tools = st.builds(
         Tool,
         name=names(),
-        description=texts(),
+        description=st.just("") | texts(),
         parameters=st.just({}) | schemas(),
-        strict=st.none() | st.booleans(),
+        strict=st.sampled_from([None, True, False]),
         cache=cache_markers(),
-        provider_data=unknown_fields(),
+        provider_data=kept_by(dialect, unknown_fields()),
     )
-    choices = st.sampled_from(
-        [
-            ToolChoice(mode="auto"),
-            ToolChoice(mode="none"),
-            ToolChoice(mode="required"),
-            ToolChoice(name="f"),
-            ToolChoice(mode="required", name="f"),
-        ]
-    )
+    choices = [ToolChoice(), *(ToolChoice(mode=mode) for mode in ("none", "required"))]
+    choices += [ToolChoice(name="f"), ToolChoice(mode="required", name="f")]
     with_tools = st.fixed_dictionaries(
-        {"tools": st.lists(tools, min_size=1, max_size=2).map(tuple), "tool_choice": st.none() | choices}
+        {
+            "tools": st.lists(tools, min_size=1, max_size=2).map(tuple),
+            "tool_choice": st.sampled_from([None, *choices]),
+        }
     )
     no_tools = st.fixed_dictionaries({"tool_choice": st.sampled_from([None, ToolChoice(), ToolChoice(mode="none")])})
-    options = st.sampled_from([{"stream_options": {"x": 1}}, {"stream_options": {"include_usage": False}}])
+    options: st.SearchStrategy[Fields] = st.sampled_from(
+        [{"stream_options": {"x": 1}}, {"stream_options": {"include_usage": False}}]
+    )
     return st.builds(
         lambda tooling, **fields: Request(**tooling, **fields),
         no_tools | with_tools,
-        model=names(),
-        messages=st.lists(messages(), max_size=3).map(tuple),
+        model=st.just("m1") | names().map("m".__add__),
+        messages=st.lists(messages(dialect), max_size=3).map(tuple),
         settings=settings(),
         output=st.none() | output_specs(),
-        provider_options=unknown_fields() | options,
+        provider_options=unknown_fields() | unknown_fields() | options,
+        dialect=st.just(dialect),
     )
 
 
+@cache
 def profiles() -> st.SearchStrategy[Profile]:
-    """Profiles of every output mode, some with keywords that are not enforced, a limit on strings."""
+    """Profiles of every output mode, some with keywords that are not enforced and a limit on strings, or markers."""
     return st.builds(
         Profile,
         output_mode=st.sampled_from(["native", "json", "prompted"]),
         unenforced_keywords=st.sampled_from([(), ("not", "uniqueItems", "patternProperties"), ("pattern",)]),
-        string_limit=st.none() | st.integers(1, 100),
+        string_limit=st.sampled_from([None, None, 1, 100]),
         cache_markers=st.booleans(),
         schema_rule=st.sampled_from(["any", "closed", "strict"]),
     )
 
 
-def any_parts() -> st.SearchStrategy[Part]:
+@cache
+def counts() -> st.SearchStrategy[int | None]:
+    """A count of tokens, or that it is not known."""
+    return _counts
+
+
+@cache
+def sizes() -> st.SearchStrategy[tuple[int, ...]]:
+    """How many bytes each piece of a stream has; the last one goes for all that follow. See `laws.cut`."""
+    drawn = st.lists(st.integers(0, 400), min_size=1, max_size=4).map(lambda each: (*each, 4096))
+    return st.sampled_from([(1,), (2,), (3,), (7,), (64,), (4096,)]) | drawn | drawn
+
+
+@cache
+def any_parts(dialect: str) -> st.SearchStrategy[Part]:
     """Parts of every kind."""
-    return text_parts() | media() | reasoning() | tool_calls() | tool_results()
+    return text_parts(dialect) | media(dialect) | thoughts(dialect) | tool_calls(dialect) | tool_results(dialect)
 
 
+@cache
 def any_responses() -> st.SearchStrategy[Response]:
     """Answers of any parts in any order, with notices: more than a provider sends."""
     fates: st.SearchStrategy[Fate] = st.sampled_from(["kept", "translated", "emulated", "dropped"])
-    return st.builds(
-        lambda response, parts, notices: replace(response, parts=parts, notices=notices),
-        responses(),
-        st.lists(any_parts(), max_size=4).map(tuple),
-        st.lists(st.builds(Notice, field=names(), fate=fates, message=texts()), max_size=2).map(tuple),
-    )
-
-
-def responses() -> st.SearchStrategy[Response]:
-    """Answers with each kind of part in its usual order: reasoning, text, tool calls."""
-    parts = st.tuples(
-        st.lists(st.builds(Reasoning, text=texts().filter(bool)), max_size=1),
-        st.lists(st.builds(Text, text=texts().filter(bool)), max_size=1),
-        st.lists(tool_calls(), max_size=3, unique_by=lambda call: call.id),
-    ).map(lambda kinds: tuple(part for kind in kinds for part in kind))
-    finishes: st.SearchStrategy[Finish] = st.sampled_from(["stop", "length", "tool_calls", "content_filter"])
+    finishes: st.SearchStrategy[Finish] = st.sampled_from(["stop", "length", "tool_calls", "content_filter", "other"])
     return st.builds(
         Response,
         model=names(),
         id=st.none() | names(),
-        parts=parts,
-        finish_reason=finishes.map(lambda word: FinishReason(unified=word, raw=word)),
-        usage=st.builds(
-            Usage,
-            input_tokens=_counts,
-            output_tokens=_counts,
-            cached_input_tokens=_counts,
-            cache_write_input_tokens=_counts,
-            reasoning_tokens=_counts,
-        ),
-        provider_data=unknown_fields(),
+        parts=st.lists(st.sampled_from(list(_THOUGHTS)).flatmap(any_parts), max_size=4).map(tuple),
+        finish_reason=st.builds(FinishReason, unified=finishes, raw=st.none() | names()),
+        usage=st.builds(Usage, **dict.fromkeys(Usage.__struct_fields__, _counts)),
+        provider_data=kept_by("openai_chat", unknown_fields()),
+        notices=st.lists(st.builds(Notice, field=names(), fate=fates, message=texts()), max_size=2).map(tuple),
     )
 
 

@@ -30,7 +30,7 @@ def add(ours: ConversationStore, name: str, *, after: int) -> None:
     ours.append(name, EXCHANGE, after=after, model="m", system=None)
 
 
-@given(st.lists(strategies.messages(), max_size=4).map(tuple), st.none() | strategies.texts())
+@given(st.lists(strategies.messages("openai_chat"), max_size=4).map(tuple), st.none() | strategies.texts())
 def test_every_message_comes_back_as_it_was_kept(messages: tuple[Message, ...], system: str | None) -> None:
     with tempfile.TemporaryDirectory() as folder:
         ours = store(Path(folder))
