@@ -1,6 +1,7 @@
 """One exchange with a target: the request that goes out, fitted to what it takes, and the answer that comes back."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import suppress
 from fnmatch import fnmatchcase
 
 from msgspec.structs import replace
@@ -13,10 +14,13 @@ from llm_call.core.domain.response import Response
 from llm_call.core.policy.fitting import fitted
 from llm_call.core.providers.registry import Target
 from llm_call.core.transport.base import Reply
+from llm_call.core.transport.deadline import within
 from llm_call.core.transport.masking import Secrets, secrets_of
 from llm_call.core.validation.asking import with_instruction
 from llm_call.core.wire.base import WireRequest
 from llm_call.core.wire.native_schema import fitting_profile
+
+_LINGER = 0.02  # seconds; a new connection with TLS would cost more
 
 
 def encode(target: Target, request: Request, *, stream: bool, strict: bool) -> WireRequest:
@@ -82,16 +86,30 @@ async def streamed(target: Target, reply: Reply) -> AsyncGenerator[Event, None]:
     try:
         if not _is_success(reply):
             raise await _refusal(target, reply)
-        async for chunk in reply.chunks():
+        chunks = reply.chunks()
+        async for chunk in chunks:
             for event in decoder.feed(chunk):
-                yield event
                 if isinstance(event, ResponseEnd):
+                    await _drain(chunks)
+                    yield event
                     return
+                yield event
         for event in decoder.close():
             yield event
     except LLMCallError as error:
         error.rewrite(_secrets(target).text)
         raise
+
+
+async def _drain(chunks: AsyncIterator[bytes]) -> None:
+    """Read what closes a stream behind its answer: a connection that is read to its end can serve another request."""
+
+    async def drain() -> None:
+        async for _ in chunks:
+            pass
+
+    with suppress(TimeoutError, LLMCallError):
+        await within(_LINGER, drain())
 
 
 async def _refusal(target: Target, reply: Reply) -> APIError:
