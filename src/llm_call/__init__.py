@@ -16,7 +16,7 @@ _PUBLIC = {
     "call_sync": "llm_call.core.api",
     "chat": "llm_call.core.api",
     "conversations": "llm_call.core.api",
-    "AskOptions": "llm_call.core.client",
+    "AskOptions": "llm_call.core.options",
     "Client": "llm_call.core.client",
     "LiveAnswer": "llm_call.core.live",
     "Result": "llm_call.core.domain.result",

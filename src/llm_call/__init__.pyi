@@ -7,7 +7,6 @@ from llm_call.core.api import call as call
 from llm_call.core.api import call_sync as call_sync
 from llm_call.core.api import chat as chat
 from llm_call.core.api import conversations as conversations
-from llm_call.core.client import AskOptions as AskOptions
 from llm_call.core.client import Client as Client
 from llm_call.core.domain.errors import APIError as APIError
 from llm_call.core.domain.errors import AllTargetsFailedError as AllTargetsFailedError
@@ -25,6 +24,7 @@ from llm_call.core.domain.trace import Trace as Trace
 from llm_call.core.domain.verdict import Problem as Problem
 from llm_call.core.domain.verdict import Verdict as Verdict
 from llm_call.core.live import LiveAnswer as LiveAnswer
+from llm_call.core.options import AskOptions as AskOptions
 from llm_call.core.policy.routing import Route as Route
 from llm_call.core.policy.routing import RouteTarget as RouteTarget
 from llm_call.core.retry import ExponentialBackoffRetry as ExponentialBackoffRetry

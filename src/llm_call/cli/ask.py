@@ -12,9 +12,10 @@ import typer
 from llm_call.cli.cassette import Tape
 from llm_call.cli.output import REJECTED, run, say, tell_result, tell_trace, waiting
 from llm_call.core.api import default_client, default_settings
-from llm_call.core.client import AskOptions, Client
+from llm_call.core.client import Client
 from llm_call.core.domain.errors import ConfigError, LLMCallError
 from llm_call.core.domain.result import Result
+from llm_call.core.options import AskOptions
 from llm_call.core.store.responses import SQLiteCache
 
 

@@ -135,7 +135,7 @@ def read_call(options: Mapping[str, Any], *, what: str) -> CallConfig:
     return converted(canonical_keys(options, known=known, aliases={}, what=what), CallConfig, what=what)
 
 
-def converted(values: Mapping[str, Any], type_: type[S], *, what: str) -> S:
+def converted(values: Mapping[str, Any], type_: type[S], *, what: str = "ask") -> S:
     """`values` as a struct.
 
     Raises:

@@ -4,18 +4,22 @@ import asyncio
 import threading
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
-from decimal import Decimal
-from typing import Any, Self, TypedDict, TypeVar, Unpack
+from functools import lru_cache
+from typing import Any, Self, TypeVar, Unpack
+
+from msgspec.structs import replace
 
 from llm_call.core.cache import Caching, MemoryCache, ResponseCache
-from llm_call.core.call_config import CallConfig, converted, read_call, read_config, read_validator
+from llm_call.core.call_config import CallConfig, read_config
 from llm_call.core.domain.bill import Pricing, known_price
+from llm_call.core.domain.embedding import Embeddings
 from llm_call.core.domain.messages import Message, message
-from llm_call.core.domain.request import OutputSpec, Request, Settings
+from llm_call.core.domain.request import Request
 from llm_call.core.domain.result import Result
 from llm_call.core.engine import Engine, Plan
 from llm_call.core.hooks import AttemptHook, CallHook
 from llm_call.core.live import LiveAnswer
+from llm_call.core.options import AskOptions, EmbedOptions, read_options, validators
 from llm_call.core.policy.budget import Budget
 from llm_call.core.policy.retry import RetryPolicy
 from llm_call.core.policy.retry_config import retry_policy
@@ -24,45 +28,10 @@ from llm_call.core.providers.transports import TransportFactory, transport_facto
 from llm_call.core.retry import Chance
 from llm_call.core.router import Router
 from llm_call.core.transport.base import Clock, Timeouts, Transport
-from llm_call.core.validation.base import Validator, build
+from llm_call.core.validation.base import Validator
 from llm_call.core.validation.schema import checker
 
 T = TypeVar("T")
-Check = str | Mapping[str, Any] | Validator
-
-
-class AskOptions(TypedDict, total=False):
-    """What a call may say beside its prompt; everything may be left out.
-
-    `model` is provider/model, an alias, a route or `auto`. `system` is the system prompt. `schema` is a JSON Schema: the value is then JSON that
-    fits it. `validate` lists further checks: names, {"type": ..., "params": {...}}, or validators. `rounds` (3) is
-    how often the model is asked in all when its answers are rejected. `timeout` (seconds) and `max_cost` (US dollars)
-    span everything that the call causes. `retry` has the keys of `retry_config`. `fallback_models` are asked in turn
-    when the model gives no answer. `api_base` is any OpenAI-compatible server. `default_validate` (true) refuses an
-    empty answer. `strict` (false) refuses what the model's dialect cannot express. `routing_key` keeps calls with the
-    same key at the same target of a sticky route. A `cache_key` lets the same question under the same key be answered
-    from the client's cache; `force_refresh` (false) asks anew and keeps the new answer.
-    """
-
-    model: str | None
-    system: str | None
-    schema: Mapping[str, Any] | None
-    validate: Sequence[Check]
-    rounds: int | None
-    max_tokens: int | None
-    temperature: float | None
-    seed: int | None
-    timeout: float | None
-    max_cost: Decimal | None
-    retry: Mapping[str, Any] | None
-    fallback_models: Sequence[str]
-    api_base: str | None
-    api_key: str | None
-    default_validate: bool
-    strict: bool
-    routing_key: str | None
-    cache_key: str | None
-    force_refresh: bool
 
 
 class Client:
@@ -94,6 +63,8 @@ class Client:
         self.router = router or Router()
         self._factories = {**transport_factories(), **(transports or {})}
         self._transports: dict[TransportName, Transport] = {}
+        # Most calls of a program have the same options: they are read once.
+        self._remembered = lru_cache(_REMEMBERED)(lambda items: read_options({name: value for name, _, value in items}))
         self._wraps: list[Callable[[Transport], Transport]] = []
         self._default_model = default_model
         self._timeouts = timeouts or Timeouts()
@@ -151,33 +122,46 @@ class Client:
         """Carry out a plan that `plan` or `prepare` made."""
         return await self._engine.execute(plan)
 
-    def plan(
+    async def embed(
         self,
-        prompt: str | Sequence[Message],
+        texts: str | Sequence[str],
         *,
-        system: str | None = None,
-        schema: Mapping[str, Any] | None = None,
-        validate: Sequence[Check] = (),
-        max_tokens: int | None = None,
-        temperature: float | None = None,
-        seed: int | None = None,
-        retry: Mapping[str, Any] | None = None,
-        **options: Any,
-    ) -> Plan:
-        """The plan of a call, checked without any I/O. The other `options` are those of `AskOptions`.
+        dimensions: int | None = None,
+        **options: Unpack[EmbedOptions],
+    ) -> Result[Embeddings]:
+        """The vectors of `texts`, in their order: `result.value.vectors`.
+
+        `dimensions` is their length, where the model lets it be chosen.
+
+        Raises:
+            ConfigError: An argument is wrong; nothing was sent.
+            UnsupportedError: The model's dialect has no embeddings.
+            LLMCallError: There is no answer; the error's trace tells what was tried.
+        """
+        said = [message("user", text) for text in ((texts,) if isinstance(texts, str) else texts)]
+        return await self._engine.embed(self.plan(said, default_validate=False, **options), dimensions)
+
+    def embed_sync(
+        self,
+        texts: str | Sequence[str],
+        *,
+        dimensions: int | None = None,
+        **options: Unpack[EmbedOptions],
+    ) -> Result[Embeddings]:
+        """`embed` for synchronous code; also from inside a running event loop, which it blocks."""
+        return run_sync(self.embed(texts, dimensions=dimensions, **options))
+
+    def plan(self, prompt: str | Sequence[Message], **options: Unpack[AskOptions]) -> Plan:
+        """The plan of a call, checked without any I/O.
 
         Raises:
             ConfigError: An argument is wrong.
         """
-        settings = {"max_output_tokens": max_tokens, "temperature": temperature, "seed": seed}
-        request = Request(
-            model="",
-            messages=_messages(prompt, system),
-            settings=converted(settings, Settings, what="ask"),
-            output=None if schema is None else OutputSpec(schema=schema),
-        )
-        call = read_call({"retry_config": retry, **options}, what="ask")
-        return self._plan(call, request, validate)
+        try:
+            read = self._remembered(tuple((name, type(value), value) for name, value in options.items()))
+        except TypeError:  # something in them, a schema for example, is no key
+            read = read_options(options)
+        return self._plan(read.call, replace(read.request, messages=_messages(prompt, read.system)), read.validators)
 
     def prepare(self, config: Mapping[str, Any]) -> Plan:
         """The plan of the call that `config` (an `llm_config` dictionary) describes, checked without any I/O.
@@ -187,7 +171,7 @@ class Client:
             UnsupportedError: It asks for what this version does not do.
         """
         call, request = read_config(config)
-        return self._plan(call, request, call.validation)
+        return self._plan(call, request, validators(call, call.validation))
 
     @contextmanager
     def through(self, wrap: Callable[[Transport], Transport]) -> Iterator[None]:
@@ -210,7 +194,7 @@ class Client:
     async def __aexit__(self, *_exception: object) -> None:
         await self.close()
 
-    def _plan(self, call: CallConfig, request: Request, checks: Sequence[Check]) -> Plan:
+    def _plan(self, call: CallConfig, request: Request, checks: tuple[Validator, ...]) -> Plan:
         model = call.target or self._default_model or self.router.default_model()
         choice = self.router.choose(
             model,
@@ -221,9 +205,6 @@ class Client:
             key=call.routing_key,
             strict=call.strict,
         )
-        validators = tuple(map(_validator, checks))
-        if call.default_validate and not any(validator.name in _NOT_EMPTY for validator in validators):
-            validators = (build(_NOT_EMPTY[0]), *validators)
         if request.output is not None and request.output.schema is not None:
             checker(request.output.schema)  # a schema that is none is refused here, before the first call
         return Plan(
@@ -232,7 +213,7 @@ class Client:
             targets=choice.targets,
             skipped=choice.skipped,
             order=choice.order,
-            validators=validators,
+            validators=checks,
             budget=Budget(seconds=call.timeout, usd=call.max_cost),
             rounds=call.rounds or _rounds(call),
             timeouts=self._timeouts,
@@ -256,8 +237,8 @@ class Client:
         return Caching(cache=self.cache, name=call.cache_key, refresh=call.force_refresh)
 
 
-_NOT_EMPTY = ("response_not_empty", "not_empty")
 _ROUNDS = 3
+_REMEMBERED = 256
 
 
 def _rounds(call: CallConfig) -> int:
@@ -269,12 +250,6 @@ def _rounds(call: CallConfig) -> int:
 def _messages(prompt: str | Sequence[Message], system: str | None) -> tuple[Message, ...]:
     said = (message("user", prompt),) if isinstance(prompt, str) else tuple(prompt)
     return (message("system", system), *said) if system else said
-
-
-def _validator(check: Check) -> Validator:
-    if isinstance(check, str | Mapping):
-        return read_validator(check)
-    return check
 
 
 class _Portal:

@@ -16,6 +16,7 @@ from msgspec.structs import replace
 
 from llm_call.core.cache import CacheSlot, Caching, slot_of
 from llm_call.core.domain.bill import Pricing, known_price
+from llm_call.core.domain.embedding import EmbeddingRequest, Embeddings
 from llm_call.core.domain.errors import (
     AttemptTimeoutError,
     BudgetExceededError,
@@ -28,7 +29,7 @@ from llm_call.core.domain.request import Request
 from llm_call.core.domain.response import Response
 from llm_call.core.domain.result import Result
 from llm_call.core.domain.trace import Skipped
-from llm_call.core.exchange import encode, noted, streamed, whole
+from llm_call.core.exchange import encode, encode_embedding, noted, read_embeddings, streamed, whole
 from llm_call.core.hooks import AttemptHook, AttemptScope, CallHook, CallScope, entered
 from llm_call.core.live import LiveAnswer
 from llm_call.core.policy.budget import Budget
@@ -42,8 +43,11 @@ from llm_call.core.transport.deadline import within
 from llm_call.core.validation.base import Answer, Context, Validator
 from llm_call.core.validation.judging import Judgement, judge
 from llm_call.core.validation.reask import fingerprint, reask
+from llm_call.core.wire.base import WireRequest
 
+A = TypeVar("A", Response, Embeddings)
 T = TypeVar("T")
+Read = Callable[[Target, WireRequest, Reply], Awaitable[A]]
 
 
 class Plan(Struct, frozen=True, kw_only=True):
@@ -144,6 +148,36 @@ class Engine:
                 break  # the same mistake again: asking the same way once more is idle
         return record.result(response, judgement, self._clock.now())
 
+    async def embed(self, plan: Plan, dimensions: int | None) -> Result[Embeddings]:
+        """The texts of the plan's messages as vectors, of the model's own length or with so many `dimensions`.
+
+        Raises:
+            LLMCallError: There is no answer; the error's trace tells what was tried.
+        """
+        plan, record = self._ordered(plan), self._record(plan)
+        scope = CallScope(plan.model, plan.request, stream=False)
+        texts = tuple(message.text for message in plan.request.messages)
+
+        async def attempt(turn: Turn) -> Embeddings:
+            def sent(target: Target) -> AttemptScope:
+                asked = EmbeddingRequest(model=target.model, texts=texts, dimensions=dimensions)
+                wire = encode_embedding(target, asked)
+                return AttemptScope(record.attempts + 1, target, wire, call=scope, request=plan.request, turn=turn)
+
+            return await self._attempt(plan, record, turn, sent, read_embeddings(len(texts)))
+
+        try:
+            with entered(self._call_hooks, scope):
+                found = await self._attempts(plan, record, attempt)
+                response = Response(model=found.model, usage=found.usage)
+                judgement = Judgement(ok=True, value=found, verdicts=())
+                record.end_round("embed", response, judgement)
+                scope.result = result = record.result(response, judgement, self._clock.now())
+        except LLMCallError as error:
+            self._add_trace(error, record)
+            raise
+        return result
+
     @asynccontextmanager
     async def stream(self, plan: Plan) -> AsyncIterator[LiveAnswer]:
         """The answer as it arrives.
@@ -187,7 +221,7 @@ class Engine:
 
                 async def finish(response: Response) -> Result[Any]:
                     sent.response = response = noted(response, sent.wire)
-                    span.answered(response)
+                    span.answered(response.usage)
                     ending.close()
                     judgement = self._judge(plan, record, response)
                     scope.result = await _kept(slot, record.result(response, judgement, self._clock.now()))
@@ -222,24 +256,33 @@ class Engine:
         self, plan: Plan, record: CallRecord, scope: CallScope, request: Request
     ) -> tuple[Response, Judgement]:
         async def attempt(turn: Turn) -> Response:
-            target, seconds = plan.targets[turn.target], self._room(plan, record)
-            with AttemptSpan(record, target, turn, self._clock.now) as span:
+            def sent(target: Target) -> AttemptScope:
                 wire = encode(target, request, stream=plan.stream or target.profile.stream_only, strict=plan.strict)
-                sent = AttemptScope(record.attempts + 1, target, wire, call=scope, request=request, turn=turn)
-                if self._attempt_hooks:
-                    with entered(self._attempt_hooks, sent):
-                        sent.response = response = await _within(seconds, plan, self._answer(plan, sent))
-                else:
-                    response = await _within(seconds, plan, self._answer(plan, sent))
-                span.answered(response)
-                return response
+                return AttemptScope(record.attempts + 1, target, wire, call=scope, request=request, turn=turn)
+
+            return await self._attempt(plan, record, turn, sent, whole)
 
         response = await self._attempts(plan, record, attempt)
         return response, self._judge(plan, record, response)
 
-    async def _answer(self, plan: Plan, sent: AttemptScope) -> Response:
+    async def _attempt(
+        self, plan: Plan, record: CallRecord, turn: Turn, sent: Callable[[Target], AttemptScope], read: Read[A]
+    ) -> A:
+        target, seconds = plan.targets[turn.target], self._room(plan, record)
+        with AttemptSpan(record, target, turn, self._clock.now) as span:
+            scope = sent(target)
+            if self._attempt_hooks:
+                with entered(self._attempt_hooks, scope):
+                    answer = await _within(seconds, plan, self._answer(plan, scope, read))
+                    scope.response = answer if isinstance(answer, Response) else None
+            else:
+                answer = await _within(seconds, plan, self._answer(plan, scope, read))
+            span.answered(answer.usage)
+            return answer
+
+    async def _answer(self, plan: Plan, sent: AttemptScope, read: Read[A]) -> A:
         async with await self._open(plan, sent) as reply:
-            return await whole(sent.target, sent.wire, reply)
+            return await read(sent.target, sent.wire, reply)
 
     async def _attempts(self, plan: Plan, record: CallRecord, attempt: Callable[[Turn], Awaitable[T]]) -> T:
         record.begin_round()

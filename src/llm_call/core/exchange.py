@@ -1,11 +1,12 @@
 """One exchange with a target: the request that goes out, fitted to what it takes, and the answer that comes back."""
 
-from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import suppress
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import contextmanager, suppress
 from fnmatch import fnmatchcase
 
 from msgspec.structs import replace
 
+from llm_call.core.domain.embedding import EmbeddingRequest, Embeddings
 from llm_call.core.domain.errors import APIError, LLMCallError, UnsupportedError
 from llm_call.core.domain.events import Event, Folding, ResponseEnd
 from llm_call.core.domain.messages import Media
@@ -18,8 +19,10 @@ from llm_call.core.transport.deadline import within
 from llm_call.core.transport.masking import Secrets, secrets_of
 from llm_call.core.validation.asking import with_instruction
 from llm_call.core.wire.base import WireRequest
+from llm_call.core.wire.embedding import EMBEDDING_CODECS
 from llm_call.core.wire.native_schema import fitting_profile
 
+_EMBEDDING = ("http",)  # the transports that can carry more than chats
 _LINGER = 0.02  # seconds; a new connection with TLS would cost more
 
 
@@ -63,7 +66,7 @@ async def whole(target: Target, wire: WireRequest, reply: Reply) -> Response:
         LLMCallError: It is none, or its body does not come to its end.
     """
     if not wire.stream:
-        try:
+        try:  # as in `_masked`, which costs more than this hot path should
             if not _is_success(reply):
                 raise await _refusal(target, reply)
             return noted(target.codec.decode_response(await reply.read()), wire)
@@ -76,6 +79,31 @@ async def whole(target: Target, wire: WireRequest, reply: Reply) -> Response:
     return noted(folding.response(), wire)
 
 
+def encode_embedding(target: Target, request: EmbeddingRequest) -> WireRequest:
+    """`request` as it goes to `target`.
+
+    Raises:
+        UnsupportedError: The target's dialect has no embeddings, or there is nothing to embed.
+    """
+    form = EMBEDDING_CODECS.get(target.codec.name)
+    if form is None or target.transport not in _EMBEDDING:
+        raise UnsupportedError(f"{target.name} makes no embeddings", hint="Choose a model that does.")
+    return form.encode(request)
+
+
+def read_embeddings(count: int) -> Callable[[Target, WireRequest, Reply], Awaitable[Embeddings]]:
+    """What reads the vectors of `count` texts from a reply, and raises what keeps them from being read."""
+
+    async def read(target: Target, _wire: WireRequest, reply: Reply) -> Embeddings:
+        with _masked(target):
+            if not _is_success(reply):
+                raise await _refusal(target, reply)
+            found = EMBEDDING_CODECS[target.codec.name].decode(await reply.read(), count)
+        return found if found.model else replace(found, model=target.model)
+
+    return read
+
+
 async def streamed(target: Target, reply: Reply) -> AsyncGenerator[Event, None]:
     """The events of a streamed reply, up to the first that ends it.
 
@@ -83,7 +111,7 @@ async def streamed(target: Target, reply: Reply) -> AsyncGenerator[Event, None]:
         LLMCallError: It is an error, or its body does not come to its end.
     """
     decoder = target.codec.stream_decoder()
-    try:
+    with _masked(target):
         if not _is_success(reply):
             raise await _refusal(target, reply)
         chunks = reply.chunks()
@@ -96,6 +124,13 @@ async def streamed(target: Target, reply: Reply) -> AsyncGenerator[Event, None]:
                 yield event
         for event in decoder.close():
             yield event
+
+
+@contextmanager
+def _masked(target: Target) -> Iterator[None]:
+    """No error that passes through says what is secret, whatever the peer has put into it."""
+    try:
+        yield
     except LLMCallError as error:
         error.rewrite(_secrets(target).text)
         raise

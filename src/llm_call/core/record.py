@@ -155,11 +155,11 @@ class AttemptSpan:
         self._observe(None)
         return self._now() - self._begun
 
-    def answered(self, response: Response) -> None:
-        """The attempt gave `response`."""
+    def answered(self, usage: Usage) -> None:
+        """The attempt gave an answer that used so many tokens."""
         if not self._heard:
             self._observe(None)
-        self._write(response=response, error=None, failure=None)
+        self._write(usage=usage, error=None, failure=None)
 
     def __enter__(self) -> Self:
         return self
@@ -171,17 +171,17 @@ class AttemptSpan:
             return
         if isinstance(error, LLMCallError):
             self._observe(error)
-            self._write(response=None, error=error, failure=error.failure())
+            self._write(usage=None, error=error, failure=error.failure())
         else:
             why = "the caller left before the end" if error is None else type(error).__name__
-            self._write(response=None, error=None, failure=Failure(kind="Abandoned", message=why))
+            self._write(usage=None, error=None, failure=Failure(kind="Abandoned", message=why))
 
     def _observe(self, error: LLMCallError | None) -> None:
         if self._record.observe is not None:
             now = self._now()
             self._record.observe(self._target, now - self._begun, error, now)
 
-    def _write(self, *, response: Response | None, error: LLMCallError | None, failure: Failure | None) -> None:
+    def _write(self, *, usage: Usage | None, error: LLMCallError | None, failure: Failure | None) -> None:
         self._written = True
         attempt = Attempt(
             number=self._record.attempts + 1,
@@ -190,12 +190,14 @@ class AttemptSpan:
             duration=self._now() - self._begun,
             wait=self._turn.wait,
             why=self._turn.why,
-            usage=response.usage if response else None,
+            usage=usage,
             failure=failure,
         )
-        self._record.add_attempt(attempt, charge=_charge(self._target, response) if response else None, error=error)
+        self._record.add_attempt(
+            attempt, charge=_charge(self._target, usage) if usage is not None else None, error=error
+        )
 
 
-def _charge(target: Target, response: Response) -> Charge:
+def _charge(target: Target, usage: Usage) -> Charge:
     prices = target.profile.prices
-    return Charge(provider=target.provider, model=target.model, usage=response.usage, prices=prices)
+    return Charge(provider=target.provider, model=target.model, usage=usage, prices=prices)

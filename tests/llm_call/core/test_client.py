@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 import llm_call
-from llm_call.core.client import AskOptions, Check, Client, run_sync
+from llm_call.core.client import Client, run_sync
 from llm_call.core.domain.errors import (
     ConfigError,
     LLMCallError,
@@ -14,6 +14,7 @@ from llm_call.core.domain.errors import (
     UnknownModelError,
     UnsupportedError,
 )
+from llm_call.core.options import AskOptions, Check
 from llm_call.core.policy.backoff import Backoff
 from llm_call.core.policy.retry import RetryPolicy
 from llm_call.core.router import Router
