@@ -156,7 +156,10 @@ def _own_fields(kept: Mapping[str, Any], dialect: str) -> Mapping[str, Any]:
 
 
 def _says_something(kept: Any) -> bool:
-    """Whether `kept` holds more than nulls, with which a codec marks what it made up itself."""
-    if isinstance(kept, Mapping):
-        return any(map(_says_something, kept.values()))
-    return kept is not None
+    """Whether `kept` holds more than marks of what a codec made up itself: a null, or an id that is one."""
+    if not isinstance(kept, Mapping):
+        return kept is not None
+    return any(value is not None and value != _MADE_UP for value in kept.values())
+
+
+_MADE_UP = {"id": None}
