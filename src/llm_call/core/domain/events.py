@@ -91,19 +91,19 @@ class Folding:
 
     def add(self, event: Event) -> None:
         """Take in the next event."""
-        match event:
-            case PartDelta():
-                self._pieces[event.index].append(event.text)
-            case PartStart():
-                self._parts[event.index] = event.part
-                self._pieces[event.index] = []
-            case PartEnd():
-                text = "".join(self._pieces.pop(event.index))
-                self._parts[event.index] = _complete(self._parts[event.index], text, event)
-            case ResponseStart():
-                self._start = event
-            case ResponseEnd():
-                self._end = event
+        # Every piece of every answer passes here: types are compared, the most frequent first.
+        if type(event) is PartDelta:
+            self._pieces[event.index].append(event.text)
+        elif type(event) is PartStart:
+            self._parts[event.index] = event.part
+            self._pieces[event.index] = []
+        elif type(event) is PartEnd:
+            pieces = self._pieces.pop(event.index)
+            self._parts[event.index] = _complete(self._parts[event.index], "".join(pieces), event)
+        elif type(event) is ResponseStart:
+            self._start = event
+        elif type(event) is ResponseEnd:
+            self._end = event
 
     def response(self) -> Response:
         """What the events so far amount to.

@@ -185,6 +185,8 @@ def count(value: Any) -> int | None:
 
 def unknown(wire: Mapping[str, Any], known: Collection[str]) -> dict[str, Any]:
     """The fields that are not known and not empty."""
+    if len(wire) <= len(known) and all(map(known.__contains__, wire)):
+        return {}  # the usual case, in half the time
     return {name: value for name, value in wire.items() if name not in known and (value or value not in _EMPTY)}
 
 
