@@ -7,6 +7,8 @@ from llm_call.core.api import call as call
 from llm_call.core.api import call_sync as call_sync
 from llm_call.core.api import chat as chat
 from llm_call.core.api import conversations as conversations
+from llm_call.core.api import embed as embed
+from llm_call.core.api import embed_sync as embed_sync
 from llm_call.core.client import Client as Client
 from llm_call.core.domain.errors import APIError as APIError
 from llm_call.core.domain.errors import AllTargetsFailedError as AllTargetsFailedError
@@ -19,8 +21,8 @@ from llm_call.core.domain.errors import TransportError as TransportError
 from llm_call.core.domain.errors import UnsupportedError as UnsupportedError
 from llm_call.core.domain.messages import Message as Message
 from llm_call.core.domain.messages import message as message
+from llm_call.core.domain.request import Tool as Tool
 from llm_call.core.domain.result import Result as Result
-from llm_call.core.domain.trace import Trace as Trace
 from llm_call.core.domain.verdict import Problem as Problem
 from llm_call.core.domain.verdict import Verdict as Verdict
 from llm_call.core.live import LiveAnswer as LiveAnswer
@@ -46,13 +48,15 @@ __all__ = [
     "ask_stream",
     "call",
     "call_sync",
+    "embed",
+    "embed_sync",
     "chat",
     "conversations",
     "AskOptions",
     "Client",
     "LiveAnswer",
     "Result",
-    "Trace",
+    "Tool",
     "Message",
     "message",
     "Verdict",

@@ -9,10 +9,11 @@ from typing import Any, Unpack
 from llm_call.core.client import Client, run_sync
 from llm_call.core.config import Settings, build_client, load
 from llm_call.core.conversation import Conversation
+from llm_call.core.domain.embedding import Embeddings
 from llm_call.core.domain.messages import Message
 from llm_call.core.domain.result import Result
 from llm_call.core.live import LiveAnswer
-from llm_call.core.options import AskOptions
+from llm_call.core.options import AskOptions, EmbedOptions
 from llm_call.core.store.conversations import ConversationStore, ConversationSummary
 
 _client: Client | None = None
@@ -96,6 +97,28 @@ async def call(config: Mapping[str, Any]) -> Result[Any]:
 def call_sync(config: Mapping[str, Any]) -> Result[Any]:
     """`call` for synchronous code; also from inside a running event loop, which it blocks."""
     return run_sync(call(config))
+
+
+async def embed(
+    texts: str | Sequence[str], *, dimensions: int | None = None, **options: Unpack[EmbedOptions]
+) -> Result[Embeddings]:
+    """The vectors of `texts`, in their order: `result.value.vectors`.
+
+    `dimensions` is their length, where the model lets it be chosen.
+
+    Raises:
+        ConfigError: An argument is wrong; nothing was sent.
+        UnsupportedError: The model's dialect has no embeddings.
+        LLMCallError: There is no answer; the error's trace tells what was tried.
+    """
+    return await default_client().embed(texts, dimensions=dimensions, **options)
+
+
+def embed_sync(
+    texts: str | Sequence[str], *, dimensions: int | None = None, **options: Unpack[EmbedOptions]
+) -> Result[Embeddings]:
+    """`embed` for synchronous code; also from inside a running event loop, which it blocks."""
+    return run_sync(embed(texts, dimensions=dimensions, **options))
 
 
 def chat(

@@ -5,9 +5,11 @@ from decimal import Decimal
 from types import TracebackType
 from typing import Any, Self
 
+from msgspec.structs import replace
+
 from llm_call.core.domain.bill import Bill, Charge, Pricing
 from llm_call.core.domain.errors import AllTargetsFailedError, LLMCallError, PolicyError
-from llm_call.core.domain.response import Response, Usage
+from llm_call.core.domain.response import Notice, Response, Usage
 from llm_call.core.domain.result import Result
 from llm_call.core.domain.trace import Attempt, Failure, Round, Skipped, Trace
 from llm_call.core.policy.budget import Budget, Spent
@@ -86,6 +88,14 @@ class CallRecord:
             return Decimal(0)
         return sum((self._pricing(charge) or Decimal(0) for charge in self._charges), start=Decimal(0))
 
+    def _noted(self, response: Response) -> Response:
+        """`response`, which says so where money is limited and a price is not known."""
+        unknown = [] if self._budget.usd is None else [each for each in self._charges if self._pricing(each) is None]
+        if not unknown:
+            return response
+        why = f"the price of {unknown[0].provider}/{unknown[0].model} is unknown: the limit cannot hold"
+        return replace(response, notices=(*response.notices, Notice(field="max_cost", fate="dropped", message=why)))
+
     def end_round(self, rung: str, response: Response, judgement: Judgement) -> None:
         """A round has ended with a judgement."""
         self._rounds.append(
@@ -112,7 +122,7 @@ class CallRecord:
         return Result(
             ok=judgement.ok,
             value=judgement.value if judgement.ok else None,
-            response=response,
+            response=self._noted(response),
             trace=self.trace(now),
             verdicts=judgement.verdicts,
             repairs=judgement.repairs,
@@ -200,4 +210,5 @@ class AttemptSpan:
 
 def _charge(target: Target, usage: Usage) -> Charge:
     prices = target.profile.prices
-    return Charge(provider=target.provider, model=target.model, usage=usage, prices=prices)
+    provider = target.provider if target.listed else "custom"
+    return Charge(provider=provider, model=target.model, usage=usage, prices=prices)

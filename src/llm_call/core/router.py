@@ -298,7 +298,7 @@ class Router:
         own = row.name not in (LITELLM.name, CLAUDE_PROXY.name) and row.transport == "http"
         served = row if own else Provider(name="custom", patterns=())
         endpoint = Endpoint(base_url=_base_url(api_base), headers=served.headers(api_key))
-        return _target(served, _wire_name(row, model) if own else model, endpoint)
+        return replace(_target(served, _wire_name(row, model) if own else model, endpoint), listed=False)
 
     def _long_tail(self, row: Provider, model: str, api_base: str | None, api_key: str | None) -> Target:
         """Whatever litellm may know: it is asked when the request is sent, since importing it takes seconds."""

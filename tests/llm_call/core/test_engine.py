@@ -301,6 +301,22 @@ def test_cost_covers_every_round() -> None:
     assert (result.usage.input_tokens, result.usage.output_tokens) == (3000, 1000)
 
 
+def test_a_limit_on_money_that_no_price_is_known_for_is_said_not_to_hold() -> None:
+    run = Run(chat_reply("hello", prompt_tokens=1, completion_tokens=1))
+    (notice,) = run.execute(plan(budget=Budget(usd=Decimal(1)))).response.notices
+    assert (notice.field, notice.fate) == ("max_cost", "dropped")
+    assert "scripted/one" in notice.message
+    priced = target(profile=Profile(prices=Prices(input=Decimal(1), output=Decimal(2))))
+    run = Run(chat_reply("hello", prompt_tokens=1, completion_tokens=1))
+    assert run.execute(plan(targets=(priced,), budget=Budget(usd=Decimal(1)))).response.notices == ()
+
+
+def test_a_list_price_is_not_charged_at_a_host_that_is_not_its_providers() -> None:
+    run = Run(chat_reply("hello", prompt_tokens=1, completion_tokens=1))
+    seen = run.execute(plan(targets=(replace(target(), listed=False),))).bill.charges
+    assert [charge.provider for charge in seen] == ["custom"]
+
+
 def test_an_image_for_a_model_without_eyes_is_refused_before_any_request() -> None:
     image = Message(role="user", parts=(Text(text="what?"), Media(media_type="image/png", data=b"x")))
     blind = target(profile=Profile(media=()))

@@ -116,7 +116,8 @@ def _first_match(globs: tuple[str, ...], name: str) -> str | None:
 class Target(Struct, frozen=True, kw_only=True):
     """One model at one place: everything that an attempt needs. `name` is what traces show.
 
-    `sign` is asked right before a request leaves, where its credential cannot be a fixed header.
+    `sign` is asked right before a request leaves, where its credential cannot be a fixed header. `listed`: its
+    provider's list prices hold there, since the host is the provider's own.
     """
 
     name: str
@@ -127,6 +128,7 @@ class Target(Struct, frozen=True, kw_only=True):
     transport: TransportName
     profile: Profile = Profile()
     sign: Signer | None = None
+    listed: bool = True
 
 
 def read_request(body: Mapping[str, Any]) -> Request:

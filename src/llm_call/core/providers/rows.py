@@ -1,13 +1,17 @@
 """The rows. Adding a provider that speaks a known dialect is one row; every list of providers is made from them.
 
-Base URLs, variables and the facts in profiles are those that the vendors document (looked at in November 2026). No key
-of theirs was at hand: what is tested is that each request goes there in its dialect, with its key, under its model's
-name; a row that was tried against the real server says so. A row has at most eight lines.
+Base URLs, variables and the facts in profiles are those that the vendors document (looked at in November 2026), but
+for the base URLs of Fireworks, SambaNova, Cerebras, Cohere and NVIDIA, the settings that Grok and Mistral refuse, and
+that Moonshot, Qwen and Zhipu have a JSON mode only: these are as other clients have them. No key of theirs was at hand:
+what is tested is that each request goes there in its dialect, with its key, under its model's name; a row that was
+tried against the real server says so. A row has at most eight lines.
 """
+
+from decimal import Decimal
 
 from msgspec.structs import replace
 
-from llm_call.core.domain.profile import Profile
+from llm_call.core.domain.profile import Prices, Profile
 from llm_call.core.providers.registry import DEFAULT_PROXY_URL, Provider
 from llm_call.core.transport.model_file import PACKAGED_MODEL, model_name
 
@@ -65,12 +69,13 @@ CLAUDE_PROXY = Provider(
     base_url=DEFAULT_PROXY_URL,
     transport="process",
 )
+FREE = Prices(input=Decimal(0), output=Decimal(0))
 IN_PROCESS = Provider(
     name="local",
     patterns=("local/*",),
     base_url="in-process",
     transport="local",
-    profile=replace(LLAMA_CPP, stream_only=True, media=(), schema_hint="fields"),
+    profile=replace(LLAMA_CPP, stream_only=True, media=(), schema_hint="fields", prices=FREE),
     tested="real server",
 )
 
