@@ -15,7 +15,20 @@ from llm_call.core.validation.base import Validator, build
 Check = str | Mapping[str, Any] | Validator
 
 
-class AskOptions(TypedDict, total=False):
+class EmbedOptions(TypedDict, total=False):
+    """What a call for vectors may say beside its texts; `AskOptions` says what they mean."""
+
+    model: str | None
+    timeout: float | None
+    max_cost: Decimal | None
+    retry: Mapping[str, Any] | None
+    fallback_models: Sequence[str]
+    api_base: str | None
+    api_key: str | None
+    routing_key: str | None
+
+
+class AskOptions(EmbedOptions, total=False):
     """What a call may say beside its prompt; everything may be left out.
 
     `model` is provider/model, an alias, a route or `auto`. `system` is the system prompt. `schema` is a JSON Schema:
@@ -30,7 +43,6 @@ class AskOptions(TypedDict, total=False):
     cache; `force_refresh` (false) asks anew and keeps the new answer.
     """
 
-    model: str | None
     system: str | None
     schema: Mapping[str, Any] | None
     validate: Sequence[Check]
@@ -44,30 +56,10 @@ class AskOptions(TypedDict, total=False):
     tools: Sequence[Tool]
     tool_choice: ToolMode | ToolChoice | None
     provider_options: Mapping[str, Any]
-    timeout: float | None
-    max_cost: Decimal | None
-    retry: Mapping[str, Any] | None
-    fallback_models: Sequence[str]
-    api_base: str | None
-    api_key: str | None
     default_validate: bool
     strict: bool
-    routing_key: str | None
     cache_key: str | None
     force_refresh: bool
-
-
-class EmbedOptions(TypedDict, total=False):
-    """What a call for vectors may say beside its texts; as in `AskOptions`."""
-
-    model: str | None
-    timeout: float | None
-    max_cost: Decimal | None
-    retry: Mapping[str, Any] | None
-    fallback_models: Sequence[str]
-    api_base: str | None
-    api_key: str | None
-    routing_key: str | None
 
 
 class Options(Struct, frozen=True, kw_only=True):
