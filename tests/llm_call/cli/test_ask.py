@@ -162,3 +162,50 @@ def test_a_folder_is_no_schema(shell: Make, tmp_path: Path) -> None:
 
 def test_an_empty_prompt_is_refused(shell: Make) -> None:
     assert shell(chat_reply("x"))("ask", " ").exit_code == 2
+
+
+def test_every_setting_reaches_the_request(shell: Make) -> None:
+    ours = shell(chat_reply("hello"))
+    words = ("--top-p", "0.5", "--stop", "a", "--stop", "b", "--seed", "7", "--reasoning-effort", "low")
+    more = ("--provider-option", "logit_bias={}", "--provider-option", "user=me", "--routing-key", "k", "--strict")
+    done = ours("ask", "hi", "-m", "openai/x", *words, *more)
+    assert done.exit_code == 0, done.stderr
+    wanted = {
+        "top_p": 0.5,
+        "stop": ["a", "b"],
+        "seed": 7,
+        "reasoning_effort": "low",
+        "logit_bias": {},
+        "user": "me",
+    }
+    assert ours.transport.bodies[0].items() >= wanted.items()
+
+
+def test_strict_refuses_what_the_dialect_cannot_express(shell: Make) -> None:
+    ours = shell(chat_reply("hello"))
+    done = ours("ask", "hi", "-m", "responses/x", "--seed", "7", "--strict")
+    assert (done.exit_code, done.stdout, ours.transport.requests) == (2, "", [])
+    assert "seed" in done.stderr
+
+
+def test_a_provider_option_without_a_value_is_refused(shell: Make) -> None:
+    done = shell(chat_reply("hello"))("ask", "hi", "--provider-option", "user")
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert "KEY=VALUE" in done.stderr
+
+
+def test_the_key_for_a_server_is_taken_from_the_variable_that_is_named(
+    shell: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOUSE_KEY", "house-secret")
+    ours = shell(chat_reply("hello"))
+    done = ours("ask", "hi", "-m", "x", "--api-base", "http://127.0.0.1:9/v1", "--api-key-env", "HOUSE_KEY", "--trace")
+    assert "house-secret" in str(dict(ours.transport.endpoints[0].headers))
+    assert "house-secret" not in done.stdout + done.stderr
+
+
+def test_a_key_in_the_place_of_a_variable_is_not_repeated(shell: Make) -> None:
+    done = shell(chat_reply("hello"))("ask", "hi", "--api-key-env", "house-secret")
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert "not set" in done.stderr
+    assert "house-secret" not in done.stderr

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from llm_call import __version__
+
 
 def llm_call(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "llm_call.cli.main", *words]
@@ -83,3 +85,13 @@ def test_a_wrong_command_line_exits_with_2(words: list[str]) -> None:
     done = llm_call(*words)
     assert done.returncode == 2
     assert "Traceback" not in done.stderr
+
+
+def test_the_version_is_told_in_one_line() -> None:
+    done = llm_call("--version")
+    assert (done.returncode, done.stdout) == (0, f"llm-call {__version__}\n")
+
+
+@pytest.mark.parametrize("words", [[], ["ask"], ["conversations", "list"]])
+def test_the_short_name_of_help_works_everywhere(words: list[str]) -> None:
+    assert llm_call(*words, "-h").stdout == llm_call(*words, "--help").stdout
