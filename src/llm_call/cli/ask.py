@@ -89,6 +89,8 @@ def _tell_rejection(result: Result[Any]) -> None:
     say("error: the answer was rejected after the last round.", color="red")
     for problem in result.problems:
         say(f"  {problem}")
+    if result.response.finish_reason.unified == "length":
+        say("  a higher --max-tokens leaves room for a longer answer")
     say(f"  the answer was: {result.text[:500]!r}")
 
 

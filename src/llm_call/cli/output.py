@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 import typer
 
 from llm_call.core.domain.errors import (
+    APIError,
     ConfigError,
     LLMCallError,
     NoEligibleTargetError,
@@ -83,7 +84,12 @@ def tell_error(error: LLMCallError) -> None:
     tried = len(error.trace.attempts) if error.trace else 0
     if tried > 1 and not more:
         first = f"{first.rstrip('.')} ({tried} attempts)"
-    hint = f" {error.hint}" if error.hint else ""
+    wait = (
+        f" The server asks to wait {error.retry_after:g} s."
+        if isinstance(error, APIError) and error.retry_after
+        else ""
+    )
+    hint = f"{wait} {error.hint}" if error.hint else wait
     end = "" if first.endswith((".", "?", "!")) or not hint else "."
     say(f"error: {first}{end}{hint}", color="red")
     for line in more:

@@ -209,3 +209,24 @@ def test_a_key_in_the_place_of_a_variable_is_not_repeated(shell: Make) -> None:
     assert (done.exit_code, done.stdout) == (2, "")
     assert "not set" in done.stderr
     assert "house-secret" not in done.stderr
+
+
+def test_an_answer_that_was_cut_off_tells_which_option_gives_it_room(shell: Make) -> None:
+    done = shell(chat_reply("on", finish_reason="length"))("ask", "hi", "--rounds", "1")
+    assert done.exit_code == 1
+    assert "--max-tokens" in done.stderr
+    assert "--max-tokens" not in shell(chat_reply("no"))("ask", "hi", "-v", "contains:text=yes").stderr
+
+
+def test_a_server_that_asks_to_wait_longer_than_the_call_may_take_is_told(shell: Make) -> None:
+    done = shell(error_reply(429, headers={"retry-after": "100"}))("ask", "hi", "--timeout", "5")
+    assert done.exit_code == 4
+    assert "The server asks to wait 100 s. Ask less often, or name another model" in done.stderr
+
+
+def test_a_stream_that_breaks_off_does_not_doubt_the_address(shell: Make) -> None:
+    broken = ConnectionFailedError("reset", hint="Check the address.")
+    done = shell(stream_reply(["Hel"], finish_reason=None, error=broken))("ask", "hi", "--stream")
+    assert (done.exit_code, done.stdout) == (4, "Hel\n")
+    assert "address" not in done.stderr
+    assert "Ask again" in done.stderr
