@@ -1,10 +1,13 @@
 """`llm-call ask`: one prompt, one checked answer."""
 
 import json
+import os
 import re
 import sys
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 import typer
@@ -13,7 +16,7 @@ from llm_call.cli.cassette import Tape
 from llm_call.cli.output import REJECTED, run, say, tell_result, tell_trace, waiting
 from llm_call.core.api import default_client, default_settings
 from llm_call.core.client import Client
-from llm_call.core.domain.errors import ConfigError, LLMCallError
+from llm_call.core.domain.errors import ConfigError, LLMCallError, MissingCredentialError
 from llm_call.core.domain.result import Result
 from llm_call.core.options import AskOptions
 from llm_call.core.store.responses import SQLiteCache
@@ -86,7 +89,65 @@ def _tell_rejection(result: Result[Any]) -> None:
     say("error: the answer was rejected after the last round.", color="red")
     for problem in result.problems:
         say(f"  {problem}")
+    if result.response.finish_reason.unified == "length":
+        say("  a higher --max-tokens leaves room for a longer answer")
     say(f"  the answer was: {result.text[:500]!r}")
+
+
+# What is the same here and in the library.
+_SAME = (
+    *("model", "system", "timeout", "max_tokens", "temperature", "top_p", "seed", "reasoning_effort", "strict"),
+    *("rounds", "routing_key", "api_base"),
+)
+
+
+def ask_options(given: Mapping[str, Any]) -> AskOptions:
+    """The library's options that the arguments of the command come to.
+
+    Raises:
+        ConfigError: One cannot be read.
+    """
+    cost = given["max_cost"]
+    options = {name: given[name] for name in _SAME} | {
+        "schema": read_schema(given["schema"]) if given["schema"] else None,
+        "validate": [read_check(text) for text in given["validate"] or ()],
+        "stop": tuple(given["stop"] or ()),
+        "provider_options": read_provider_options(given["provider_option"] or ()),
+        "max_cost": None if cost is None else Decimal(str(cost)),
+        "fallback_models": given["fallback"] or (),
+        "api_key": key_in(given["api_key_env"]),
+        "cache_key": "llm-call ask" if given["cache"] or given["refresh"] else None,
+        "force_refresh": given["refresh"],
+    }
+    return cast("AskOptions", options)
+
+
+def key_in(variable: str | None) -> str | None:
+    """The key in an environment variable: on the command line itself, others could read it.
+
+    Raises:
+        MissingCredentialError: It is not set.
+    """
+    if variable is None:
+        return None
+    if not (key := os.environ.get(variable)):
+        raise MissingCredentialError(
+            "--api-key-env names a variable that is not set", hint="Give the name of the variable, not the key."
+        )
+    return key
+
+
+def read_provider_options(texts: Sequence[str]) -> dict[str, Any]:
+    """`KEY=VALUE` entries as a dictionary. Values are JSON where they can be read so.
+
+    Raises:
+        ConfigError: There is no `=`.
+    """
+    pairs = [text.partition("=") for text in texts]
+    for key, equals, _ in pairs:
+        if not equals:
+            raise ConfigError(f"--provider-option {key!r} has no value", hint="Write --provider-option KEY=VALUE.")
+    return {key: _read_value(value) for key, _, value in pairs}
 
 
 def read_schema(path: Path) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import typer
 
+from llm_call.cli.output import say
 from llm_call.core import api
 from llm_call.core.config import load, trust_store
 from llm_call.core.config.layers import restricted_settings
@@ -53,5 +54,8 @@ def forget(folder: Path) -> None:
 def list_trusted() -> None:
     """Print every folder that is trusted, and which of them have changed since."""
     store = trust_store()
-    for folder in store.folders():
+    folders = store.folders()
+    if not folders:
+        say("no folder is trusted")
+    for folder in folders:
         typer.echo(f"{folder}{'' if store.is_trusted(Path(folder)) else '  (changed since: not trusted)'}")

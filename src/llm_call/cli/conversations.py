@@ -14,11 +14,14 @@ def list_all() -> None:
     """List the conversations, the one that was used last first."""
     from datetime import UTC, datetime  # noqa: PLC0415  (start-up)
 
-    from llm_call.cli.output import errors_told  # noqa: PLC0415  (start-up)
+    from llm_call.cli.output import errors_told, say  # noqa: PLC0415  (start-up)
     from llm_call.core.api import conversations  # noqa: PLC0415  (start-up)
 
     with errors_told():
-        for each in conversations():
+        summaries = conversations()
+        if not summaries:
+            say("there is no conversation yet: `llm-call chat` begins one")
+        for each in summaries:
             when = datetime.fromtimestamp(each.updated, UTC).astimezone()
             turns = "1 turn " if each.turns == 1 else f"{each.turns} turns"
             typer.echo(f"{each.id}  {when:%Y-%m-%d %H:%M}  {turns:>9}  {each.model or '-'}  {each.title}")

@@ -1,6 +1,7 @@
 """The commands that list what there is: models, providers, validators, settings."""
 
 import inspect
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -11,6 +12,7 @@ from llm_call.core.api import default_settings
 from llm_call.core.config import Settings, build_client, shown
 from llm_call.core.domain.errors import ConfigError
 from llm_call.core.domain.keys import near_names
+from llm_call.core.policy.routing import Route
 from llm_call.core.providers.litellm import GET_LITELLM, installed
 from llm_call.core.providers.places import gaps, known_place
 from llm_call.core.providers.registry import Provider
@@ -21,20 +23,48 @@ from llm_call.core.validation import registered
 
 
 def list_models(provider: str | None) -> None:
-    """Print each model that is known by name, its provider, and its state; all, or those of one provider."""
+    """Print each model that is known by name, with its state, the user's own names, and the names of each provider.
+
+    With `provider`, only what is of that one.
+    """
     with errors_told():
         settings = default_settings()
         router = build_client(settings).router
         rows = _rows(router, provider)
-        default = settings.config.default_model or router.default_model()
-        for row in rows:
-            for name in row.models or ((row.default_model,) if row.default_model else ()):
-                full = f"{row.name}/{name}"
-                mark = "  (default)" if full == default else ""
-                typer.echo(f"{full:<24} {_state(row, router, settings)}{mark}")
-        typer.echo("\nA name goes to the first provider whose pattern it matches:")
-        for row in rows:
-            typer.echo(f"{row.name:<14} {' '.join(row.patterns):<46} {_state(row, router, settings)}")
+        if models := model_lines(rows, router, settings):
+            print_table(("model", "state"), models)
+            typer.echo()
+        if provider is None and (names := name_lines(settings)):
+            print_table(("name of yours", "what it stands for"), names)
+            typer.echo()
+        typer.echo("A name goes to the first provider whose pattern it matches:")
+        states = [(row.name, " ".join(row.patterns), _state(row, router, settings)) for row in rows]
+        print_table(("provider", "patterns", "state"), states)
+
+
+def model_lines(rows: Sequence[Provider], router: Router, settings: Settings) -> list[tuple[str, str]]:
+    """The full name and the state of each model that the rows name."""
+    default = settings.config.default_model or router.default_model()
+    return [
+        (full, f"{_state(row, router, settings)}{'  (default)' if full == default else ''}")
+        for row in rows
+        for name in row.models or ((row.default_model,) if row.default_model else ())
+        for full in (f"{row.name}/{name}",)
+    ]
+
+
+def name_lines(settings: Settings) -> list[tuple[str, str]]:
+    """The user's aliases and routes, each with what it stands for."""
+    config = settings.config
+    default = config.default_model
+    stand_for = dict(config.aliases) | {name: _route(route) for name, route in config.routes.items()}
+    return [(name, f"{meant}{'  (default)' if name == default else ''}") for name, meant in stand_for.items()]
+
+
+def _route(route: Route) -> str:
+    weights = route.strategy in ("weighted", "sticky")
+    targets = [f"{each.model} ({each.weight:g})" if weights else each.model for each in route.members]
+    return f"{route.strategy}: {', '.join(targets)}"
 
 
 def list_providers() -> None:
@@ -106,8 +136,9 @@ def list_validators(name: str | None) -> None:
     with errors_told():
         entries = registered()
         if name is None:
-            for each, entry in entries.items():
-                typer.echo(f"{each:<22} {_summary(entry.type)}")
+            print_table(
+                ("validator", "what it says"), [(each, _summary(entry.type)) for each, entry in entries.items()]
+            )
             return
         if name not in entries:
             near = near_names(name, entries)

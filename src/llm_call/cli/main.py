@@ -1,11 +1,11 @@
 """The commands. Their modules are imported when they run: `--help` stays quick."""
 
-from decimal import Decimal
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from llm_call import __version__
 from llm_call.cli.conversations import app as conversations_app
 from llm_call.cli.test_runner import app as test_app
 
@@ -16,11 +16,27 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
     rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
+CHECK_HELP = "A check: NAME or NAME:key=value,key=value. Repeatable."
+PROVIDER_HELP = "A field of the request as the provider names it; the value is JSON or a text. Repeatable."
+Model = Annotated[str | None, typer.Option("--model", "-m", help="provider/model, an alias, a route, or auto.")]
+Timeout = Annotated[float | None, typer.Option(help="Seconds for the whole call.")]
+ApiBase = Annotated[str | None, typer.Option(help="The URL of any OpenAI-compatible server.")]
+ApiKeyVariable = Annotated[
+    str | None, typer.Option(metavar="NAME", help="The environment variable with the key for this call.")
+]
+
 config_app = typer.Typer(help="Look at the settings.", no_args_is_help=True)
 app.add_typer(test_app, name="test", help="Run files of test cases.")
 app.add_typer(config_app, name="config")
 app.add_typer(conversations_app, name="conversations", help="Look at the kept conversations.")
+
+
+def _tell_version(wanted: bool) -> None:  # noqa: FBT001  (what typer calls it with)
+    if wanted:
+        typer.echo(f"llm-call {__version__}")
+        raise typer.Exit
 
 
 @app.callback()
@@ -29,6 +45,9 @@ def configure(
     settings: Annotated[
         list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="Set a setting for this run. Repeatable.")
     ] = None,
+    _version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_tell_version, help="Show the version and exit.")
+    ] = False,
 ) -> None:
     """One call, any model, an answer you can trust."""
     if trust or settings:
@@ -42,26 +61,31 @@ def configure(
 @app.command()
 def ask(
     prompt: Annotated[str, typer.Argument(help="What to ask; - reads standard input.")],
-    model: Annotated[str | None, typer.Option("--model", "-m", help="provider/model.")] = None,
+    model: Model = None,
     system: Annotated[str | None, typer.Option("--system", "-s", help="The system prompt.")] = None,
     schema: Annotated[Path | None, typer.Option(help="A JSON Schema that the answer must fit.")] = None,
-    validate: Annotated[
-        list[str] | None,
-        typer.Option("--validate", "-v", help="A check: NAME or NAME:key=value,key=value. Repeatable."),
-    ] = None,
+    validate: Annotated[list[str] | None, typer.Option("--validate", "-v", help=CHECK_HELP)] = None,
     stream: Annotated[bool, typer.Option("--stream", help="Print the answer as it arrives.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the whole result as JSON.")] = False,
     trace: Annotated[bool, typer.Option("--trace", help="Show every attempt and verdict on standard error.")] = False,
-    timeout: Annotated[float | None, typer.Option(help="Seconds for the whole call.")] = None,
+    timeout: Timeout = None,
     max_tokens: Annotated[int | None, typer.Option(help="The most tokens that an answer may have.")] = None,
     temperature: Annotated[float | None, typer.Option("--temperature", "-t", help="0 is the most repeatable.")] = None,
+    top_p: Annotated[
+        float | None, typer.Option(help="Choose among the likeliest tokens of this share, 0 to 1.")
+    ] = None,
+    stop: Annotated[list[str] | None, typer.Option(help="A text that ends the answer. Repeatable.")] = None,
+    seed: Annotated[int | None, typer.Option(help="The same seed gives the same answer, where the model can.")] = None,
+    reasoning_effort: Annotated[str | None, typer.Option(help="How much to reason: low, medium, high, ...")] = None,
+    provider_option: Annotated[list[str] | None, typer.Option(metavar="KEY=VALUE", help=PROVIDER_HELP)] = None,
+    strict: Annotated[bool, typer.Option("--strict", help="Refuse what the model's dialect cannot express.")] = False,
     rounds: Annotated[int | None, typer.Option(help="How often to ask in all while answers are rejected (3).")] = None,
     max_cost: Annotated[float | None, typer.Option(help="US dollars that the whole call may cost.")] = None,
     fallback: Annotated[list[str] | None, typer.Option(help="A model to ask when no answer comes. Repeatable.")] = None,
-    api_base: Annotated[str | None, typer.Option(help="The URL of any OpenAI-compatible server.")] = None,
-    cache: Annotated[
-        bool, typer.Option("--cache", help="Answer from the response cache, and keep the answer.")
-    ] = False,
+    routing_key: Annotated[str | None, typer.Option(help="Calls with one key stay at one target of a route.")] = None,
+    api_base: ApiBase = None,
+    api_key_env: ApiKeyVariable = None,
+    cache: Annotated[bool, typer.Option("--cache", help="Answer from the cache, and keep the answer.")] = False,
     refresh: Annotated[bool, typer.Option("--refresh", help="Ask anew, and keep the answer in the cache.")] = False,
     cassette: Annotated[Path | None, typer.Option(help="Answer from this file; record in it what it lacks.")] = None,
     record: Annotated[bool, typer.Option("--record", help="With --cassette: send everything, begin it anew.")] = False,
@@ -72,39 +96,39 @@ def ask(
     Exits with 0 when answered, 1 when the answer was rejected, 2 for a wrong argument or setting, 4 when no answer came,
     5 when the time or the budget is used up, 130 when interrupted.
     """
+    given = dict(locals())  # every argument under its name
     from llm_call.cli.ask import ask as run_ask  # noqa: PLC0415  (start-up)
-    from llm_call.cli.ask import read_check, read_schema  # noqa: PLC0415  (start-up)
+    from llm_call.cli.ask import ask_options  # noqa: PLC0415  (start-up)
     from llm_call.cli.cassette import Tape  # noqa: PLC0415  (start-up)
     from llm_call.cli.output import errors_told  # noqa: PLC0415  (start-up)
 
     with errors_told():
-        run_ask(
-            prompt,
-            {
-                "model": model,
-                "system": system,
-                "schema": read_schema(schema) if schema else None,
-                "validate": [read_check(text) for text in validate or ()],
-                "timeout": timeout,
-                "max_tokens": max_tokens,
-                "temperature": temperature,
-                "rounds": rounds,
-                "max_cost": None if max_cost is None else Decimal(str(max_cost)),
-                "fallback_models": fallback or (),
-                "api_base": api_base,
-                "cache_key": "llm-call ask" if cache or refresh else None,
-                "force_refresh": refresh,
-            },
-            tape=Tape(cassette, record=record, replay=replay),
-            stream=stream,
-            as_json=as_json,
-            trace=trace,
-        )
+        tape = Tape(cassette, record=record, replay=replay)
+        run_ask(prompt, ask_options(given), tape=tape, stream=stream, as_json=as_json, trace=trace)
+
+
+@app.command()
+def embed(
+    texts: Annotated[list[str], typer.Argument(help="What to embed; - reads standard input, a text for each line.")],
+    model: Model = None,
+    dimensions: Annotated[int | None, typer.Option(help="The length of a vector, where the model can choose.")] = None,
+    timeout: Timeout = None,
+    api_base: ApiBase = None,
+    api_key_env: ApiKeyVariable = None,
+) -> None:
+    """Print the vector of each text, one JSON list a line. Exits as ask does."""
+    from llm_call.cli.ask import key_in  # noqa: PLC0415  (start-up)
+    from llm_call.cli.embed import embed as run_embed  # noqa: PLC0415  (start-up)
+    from llm_call.cli.output import errors_told  # noqa: PLC0415  (start-up)
+
+    with errors_told():
+        key = key_in(api_key_env)
+        run_embed(texts, {"model": model, "timeout": timeout, "api_base": api_base, "api_key": key}, dimensions)
 
 
 @app.command()
 def chat(
-    model: Annotated[str | None, typer.Option("--model", "-m", help="provider/model.")] = None,
+    model: Model = None,
     identity: Annotated[str | None, typer.Option("--continue", "-c", metavar="ID", help="Go on with this one.")] = None,
     last: Annotated[bool, typer.Option("--last", help="Go on with the conversation that was used last.")] = False,
     system: Annotated[str | None, typer.Option("--system", "-s", help="The system prompt.")] = None,

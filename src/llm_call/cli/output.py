@@ -6,11 +6,14 @@ import sys
 import warnings
 from collections.abc import Coroutine, Iterator, Sequence
 from contextlib import contextmanager
+from shutil import get_terminal_size
+from textwrap import fill
 from typing import Any, TypeVar
 
 import typer
 
 from llm_call.core.domain.errors import (
+    APIError,
     ConfigError,
     LLMCallError,
     NoEligibleTargetError,
@@ -81,7 +84,12 @@ def tell_error(error: LLMCallError) -> None:
     tried = len(error.trace.attempts) if error.trace else 0
     if tried > 1 and not more:
         first = f"{first.rstrip('.')} ({tried} attempts)"
-    hint = f" {error.hint}" if error.hint else ""
+    wait = (
+        f" The server asks to wait {error.retry_after:g} s."
+        if isinstance(error, APIError) and error.retry_after
+        else ""
+    )
+    hint = f"{wait} {error.hint}" if error.hint else wait
     end = "" if first.endswith((".", "?", "!")) or not hint else "."
     say(f"error: {first}{end}{hint}", color="red")
     for line in more:
@@ -89,17 +97,38 @@ def tell_error(error: LLMCallError) -> None:
 
 
 def print_table(columns: Sequence[str], lines: Sequence[Sequence[str]]) -> None:
-    """A table on standard output: folded to a terminal's width, else plain columns with two spaces between them."""
+    """A table on standard output: plain columns with two spaces between them, on a terminal folded to its width.
+
+    Where the terminal is too narrow for so many columns, each line is a paragraph that hangs on its first cell.
+    """
+    widths = [max(map(len, column)) for column in zip(columns, *lines, strict=True)]
     if not sys.stdout.isatty() or os.environ.get("TERM") == "dumb":
-        widths = [max(map(len, column)) for column in zip(columns, *lines, strict=True)]
         for line in (columns, *lines):
             typer.echo("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
         return
+    room = get_terminal_size().columns
+    if room < _READABLE * len(columns):
+        for line in (columns, *lines):
+            _print_hanging(line, widths[0] + 2, room)
+        return
+    _print_folded(columns, lines)
+
+
+_READABLE = 20  # characters a column: in narrower ones, words and addresses fall apart
+
+
+def _print_hanging(line: Sequence[str], indent: int, room: int) -> None:
+    first, *cells = line
+    text = first.ljust(indent) + "; ".join(cells)
+    typer.echo(fill(text, room, subsequent_indent=" " * indent, break_on_hyphens=False, break_long_words=False))
+
+
+def _print_folded(columns: Sequence[str], lines: Sequence[Sequence[str]]) -> None:
     from rich.console import Console  # noqa: PLC0415  (start-up: only a terminal needs it)
     from rich.table import Table  # noqa: PLC0415  (start-up: only a terminal needs it)
     from rich.text import Text  # noqa: PLC0415  (start-up: only a terminal needs it)
 
-    table = Table(box=None)
+    table = Table(box=None, pad_edge=False)
     for number, column in enumerate(columns):
         table.add_column(column, overflow="fold", no_wrap=number == 0)
     for line in lines:

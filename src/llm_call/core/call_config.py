@@ -144,7 +144,8 @@ def converted(values: Mapping[str, Any], type_: type[S], *, what: str = "ask") -
     try:
         return msgspec.convert(values, type_)
     except msgspec.ValidationError as error:
-        raise ConfigError(f"{what}: {error}", hint="See the table of case keys.") from error
+        hint = "llm_call.AskOptions says what each option takes." if what == "ask" else "See the table of case keys."
+        raise ConfigError(f"{what}: {error}", hint=hint) from error
 
 
 def _request(call: CallConfig, body: dict[str, Any]) -> Request:

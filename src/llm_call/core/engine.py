@@ -381,7 +381,9 @@ async def _within(seconds: float, plan: Plan, work: Coroutine[Any, Any, T]) -> T
     except TimeoutError as error:
         if seconds < plan.timeouts.total:
             raise _too_late(plan) from error
-        raise AttemptTimeoutError(f"no whole answer within {seconds:g} s") from error
+        raise AttemptTimeoutError(
+            f"no whole answer within {seconds:g} s", hint="Raise the setting timeouts.total."
+        ) from error
 
 
 def _too_late(plan: Plan) -> DeadlineExceededError:

@@ -3,11 +3,13 @@
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from typing import Any, Self
 
-from llm_call.core.domain.errors import LLMCallError, StreamInterruptedError
+from llm_call.core.domain.errors import LLMCallError, StreamInterruptedError, TransportError
 from llm_call.core.domain.events import Event, Folding, PartDelta, PartStart, unfold
 from llm_call.core.domain.messages import Text
 from llm_call.core.domain.response import Response
 from llm_call.core.domain.result import Result
+
+_BEGUN = "Ask again: an answer that has begun to arrive is not retried by itself."
 
 
 class LiveAnswer:
@@ -76,8 +78,9 @@ class LiveAnswer:
                 self._take(event)
                 yield event
         except LLMCallError as error:
+            hint = _BEGUN if isinstance(error, TransportError) else error.hint
             broken = StreamInterruptedError(
-                f"the answer broke off: {error.message}", text="".join(self._text), hint=error.hint
+                f"the answer broke off: {error.message}", text="".join(self._text), hint=hint
             )
             if self._fail is not None:
                 self._fail(broken)

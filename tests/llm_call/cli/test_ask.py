@@ -162,3 +162,71 @@ def test_a_folder_is_no_schema(shell: Make, tmp_path: Path) -> None:
 
 def test_an_empty_prompt_is_refused(shell: Make) -> None:
     assert shell(chat_reply("x"))("ask", " ").exit_code == 2
+
+
+def test_every_setting_reaches_the_request(shell: Make) -> None:
+    ours = shell(chat_reply("hello"))
+    words = ("--top-p", "0.5", "--stop", "a", "--stop", "b", "--seed", "7", "--reasoning-effort", "low")
+    more = ("--provider-option", "logit_bias={}", "--provider-option", "user=me", "--routing-key", "k", "--strict")
+    done = ours("ask", "hi", "-m", "openai/x", *words, *more)
+    assert done.exit_code == 0, done.stderr
+    wanted = {
+        "top_p": 0.5,
+        "stop": ["a", "b"],
+        "seed": 7,
+        "reasoning_effort": "low",
+        "logit_bias": {},
+        "user": "me",
+    }
+    assert ours.transport.bodies[0].items() >= wanted.items()
+
+
+def test_strict_refuses_what_the_dialect_cannot_express(shell: Make) -> None:
+    ours = shell(chat_reply("hello"))
+    done = ours("ask", "hi", "-m", "responses/x", "--seed", "7", "--strict")
+    assert (done.exit_code, done.stdout, ours.transport.requests) == (2, "", [])
+    assert "seed" in done.stderr
+
+
+def test_a_provider_option_without_a_value_is_refused(shell: Make) -> None:
+    done = shell(chat_reply("hello"))("ask", "hi", "--provider-option", "user")
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert "KEY=VALUE" in done.stderr
+
+
+def test_the_key_for_a_server_is_taken_from_the_variable_that_is_named(
+    shell: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOUSE_KEY", "house-secret")
+    ours = shell(chat_reply("hello"))
+    done = ours("ask", "hi", "-m", "x", "--api-base", "http://127.0.0.1:9/v1", "--api-key-env", "HOUSE_KEY", "--trace")
+    assert "house-secret" in str(dict(ours.transport.endpoints[0].headers))
+    assert "house-secret" not in done.stdout + done.stderr
+
+
+def test_a_key_in_the_place_of_a_variable_is_not_repeated(shell: Make) -> None:
+    done = shell(chat_reply("hello"))("ask", "hi", "--api-key-env", "house-secret")
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert "not set" in done.stderr
+    assert "house-secret" not in done.stderr
+
+
+def test_an_answer_that_was_cut_off_tells_which_option_gives_it_room(shell: Make) -> None:
+    done = shell(chat_reply("on", finish_reason="length"))("ask", "hi", "--rounds", "1")
+    assert done.exit_code == 1
+    assert "--max-tokens" in done.stderr
+    assert "--max-tokens" not in shell(chat_reply("no"))("ask", "hi", "-v", "contains:text=yes").stderr
+
+
+def test_a_server_that_asks_to_wait_longer_than_the_call_may_take_is_told(shell: Make) -> None:
+    done = shell(error_reply(429, headers={"retry-after": "100"}))("ask", "hi", "--timeout", "5")
+    assert done.exit_code == 4
+    assert "The server asks to wait 100 s. Ask less often, or name another model" in done.stderr
+
+
+def test_a_stream_that_breaks_off_does_not_doubt_the_address(shell: Make) -> None:
+    broken = ConnectionFailedError("reset", hint="Check the address.")
+    done = shell(stream_reply(["Hel"], finish_reason=None, error=broken))("ask", "hi", "--stream")
+    assert (done.exit_code, done.stdout) == (4, "Hel\n")
+    assert "address" not in done.stderr
+    assert "Ask again" in done.stderr

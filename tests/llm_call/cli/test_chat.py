@@ -170,7 +170,9 @@ def test_at_a_terminal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
             gate.open()
             terminal.type("/retry\n", "again\r\n")
             assert "Traceback" not in terminal.type("third\n", "error: .*wrong")
-            terminal.type("dropped\x03", "\n")
+            terminal.type("dropped", "dropped")  # echoed: the line is being read, and an interrupt is seen at once
+            terminal.send("\x03")
+            terminal.expect("\n")
             terminal.type("/sytem\n", "no command /sytem. Did you mean /system")
             terminal.type("/model nonsense\n", "no provider for")
             terminal.type("/system Be brief.\n", "system prompt: Be brief.")

@@ -101,7 +101,7 @@ def test_a_folder_is_trusted_until_its_file_changes(run: Run, project: Path) -> 
 def test_trust_can_be_taken_back(run: Run, project: Path) -> None:
     assert run("trust", str(project)) == (0, f"{project} is trusted\n", "")
     assert run("trust", "--remove") == (0, f"{project} is trusted no more\n", "")
-    assert run("trust", "--list") == (0, "", "")
+    assert run("trust", "--list") == (0, "", "no folder is trusted\n")
     code, _, err = run("trust", "--remove")
     assert code == 2
     assert err.startswith(f"error: {project} is not trusted.")

@@ -7,6 +7,19 @@ from pathlib import Path
 
 import pytest
 
+from llm_call import __version__
+
+NAMES = """
+default_model = "safe"
+[aliases]
+fast = "local/smollm2-135m"
+[routes.safe]
+targets = ["openai/x", "fast"]
+[routes.spread]
+strategy = "weighted"
+targets = [{ model = "openai/x", weight = 3 }, "fast"]
+"""
+
 
 def llm_call(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "llm_call.cli.main", *words]
@@ -32,7 +45,7 @@ def test_models_tells_what_can_be_used_now() -> None:
 
 def test_models_of_one_provider_and_of_none() -> None:
     done = llm_call("models", "--provider", "gemini")
-    assert done.stdout.startswith("gemini/")
+    assert "\ngemini/" in done.stdout
     assert "openai" not in done.stdout
     wrong = llm_call("models", "--provider", "opnai")
     assert (wrong.returncode, wrong.stdout) == (2, "")
@@ -83,3 +96,44 @@ def test_a_wrong_command_line_exits_with_2(words: list[str]) -> None:
     done = llm_call(*words)
     assert done.returncode == 2
     assert "Traceback" not in done.stderr
+
+
+def test_the_version_is_told_in_one_line() -> None:
+    done = llm_call("--version")
+    assert (done.returncode, done.stdout) == (0, f"llm-call {__version__}\n")
+
+
+@pytest.mark.parametrize("words", [[], ["ask"], ["conversations", "list"]])
+def test_the_short_name_of_help_works_everywhere(words: list[str]) -> None:
+    assert llm_call(*words, "-h").stdout == llm_call(*words, "--help").stdout
+
+
+def column_begins_alike(lines: list[str], name: str) -> bool:
+    """Whether the column of that name begins at the same place in every line."""
+    start = lines[0].index(name)
+    return all(line[start - 2 : start].isspace() and not line[start].isspace() for line in lines)
+
+
+def test_models_are_in_columns_however_long_a_name_is() -> None:
+    models, _, patterns = llm_call("models").stdout.partition("\n\n")
+    assert column_begins_alike(models.splitlines(), "state")
+    assert column_begins_alike(patterns.splitlines()[1:], "patterns")
+    assert column_begins_alike(patterns.splitlines()[1:], "state")
+
+
+def test_models_lists_the_names_of_the_user_with_what_they_stand_for(tmp_path: Path) -> None:
+    (tmp_path / "llm_call").mkdir()
+    (tmp_path / "llm_call" / "config.toml").write_text(NAMES, encoding="utf-8")
+    shown = llm_call("models", XDG_CONFIG_HOME=str(tmp_path)).stdout
+    lines = {line.split(" ")[0]: " ".join(line.split()[1:]) for line in shown.splitlines() if line}
+    assert lines["fast"] == "local/smollm2-135m"
+    assert lines["safe"] == "priority: openai/x, fast (default)"
+    assert lines["spread"] == "weighted: openai/x (3), fast (1)"
+    assert "fast" not in llm_call("models", "--provider", "openai", XDG_CONFIG_HOME=str(tmp_path)).stdout
+
+
+def test_an_empty_list_says_so(tmp_path: Path) -> None:
+    for words in (("conversations", "list"), ("trust", "--list")):
+        done = llm_call(*words, XDG_STATE_HOME=str(tmp_path))
+        assert (done.returncode, done.stdout) == (0, "")
+        assert "no " in done.stderr

@@ -1,5 +1,6 @@
 import io
 import re
+from collections.abc import Sequence
 
 import pytest
 
@@ -21,14 +22,26 @@ def test_a_table_is_plain_columns_where_nobody_looks(capsys: pytest.CaptureFixtu
     assert capsys.readouterr().out == "provider     base URL\na            b c\nlonger name  d\n"
 
 
-def test_on_a_terminal_it_is_folded_and_nothing_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+def on_a_terminal(monkeypatch: pytest.MonkeyPatch, columns: Sequence[str], *lines: Sequence[str]) -> list[str]:
+    """The lines of the table where a terminal has room for 60 characters."""
     terminal = Terminal()
     monkeypatch.setattr("sys.stdout", terminal)
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setenv("COLUMNS", "60")
     monkeypatch.setenv("NO_COLOR", "1")
-    print_table(COLUMNS, LINES)
-    lines = re.sub(r"\x1b\[[0-9;]*m", "", terminal.getvalue()).splitlines()
+    print_table(columns, lines)
+    return re.sub(r"\x1b\[[0-9;]*m", "", terminal.getvalue()).splitlines()
+
+
+def test_where_it_is_too_narrow_for_columns_addresses_stay_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    address = "https://api.example.com/" + "y" * 30
+    columns = ("provider", "state", "tested", "base URL")
+    lines = on_a_terminal(monkeypatch, columns, ("openai", "needs a key", "never", address))
+    assert lines == ["provider  state; tested; base URL", "openai    needs a key; never;", f"          {address}"]
+
+
+def test_on_a_terminal_it_is_folded_and_nothing_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = on_a_terminal(monkeypatch, COLUMNS, *LINES)
     assert max(map(len, lines)) <= 60
     assert LINES[1][1] in "".join(line[10:].strip() for line in lines)
 

@@ -82,7 +82,10 @@ class Connection(asyncio.Protocol):
         self._set_deadline(seconds)
         try:
             if await self._waiter is _LATE:
-                raise AttemptTimeoutError(f"{self.address}: nothing arrived for {seconds} s ({stage})", stage=stage)
+                hint = f"Raise the setting timeouts.{stage.replace(' ', '_')}."
+                raise AttemptTimeoutError(
+                    f"{self.address}: nothing arrived for {seconds} s ({stage})", stage=stage, hint=hint
+                )
         finally:
             self._waiter = None
 

@@ -282,7 +282,8 @@ class _Exchange:
                 return await self._pool.acquire(self._location.address, self._transport)
         except TimeoutError as error:
             message = f"{self._location.address}: not connected within {seconds:g} s"
-            raise AttemptTimeoutError(message, stage="connect") from error
+            hint = "Check the address, or raise the setting timeouts.connect."
+            raise AttemptTimeoutError(message, stage="connect", hint=hint) from error
         except (OSError, EOFError, UnicodeError) as error:
             raise self._failure(error) from error
 

@@ -81,6 +81,9 @@ HINTS: Mapping[type[APIError], str] = {
     NotFoundError: "Check the model's name and the base URL.",
     ContextWindowExceededError: "Shorten the prompt or use a model with a larger window.",
     ContentFilteredError: "The provider refuses this content; the same request will be refused again.",
+    RateLimitError: "Ask less often, or name another model in fallback_models.",
+    ServerError: "The server is at fault: ask again later, or name another model in fallback_models.",
+    OverloadedError: "Ask again later, or name another model in fallback_models.",
     APIError: "The server answered with no success and no error; check the base URL.",
 }
 _SECRET = re.compile(
@@ -112,7 +115,7 @@ def decode_http_error(status: int, headers: Mapping[str, str], body: bytes) -> A
         code=code,
         request_id=headers.get("x-request-id"),
         body=excerpt(body, BODY_EXCERPT),
-        hint=_hint(kind, report),
+        hint=_hint(kind, code, report),
     )
     take_wait(error, asked_wait(headers))
     if headers.get("x-should-retry") == "false" or code in _OUT_OF_QUOTA:
@@ -129,7 +132,7 @@ def decode_stream_error(payload: Any) -> APIError:
         f"the stream carries an error: {report.message or code or 'it does not say which'}",
         code=code,
         body=excerpt(msgspec.json.encode(payload), BODY_EXCERPT),
-        hint=_hint(kind, report),
+        hint=_hint(kind, code, report),
     )
     if code in _OUT_OF_QUOTA:
         error.retryable = False
@@ -217,7 +220,9 @@ def _message(status: int, report: Report, headers: Mapping[str, str]) -> str:
     return " ".join(filter(None, ["HTTP", str(status), _PHRASES.get(status), f"({kind})" if kind else ""]))
 
 
-def _hint(kind: type[APIError], report: Report) -> str:
+def _hint(kind: type[APIError], code: str | None, report: Report) -> str:
+    if code in _OUT_OF_QUOTA:
+        return "Check the plan and the billing of this account."
     prompt, window = report.details.get("n_prompt_tokens"), report.details.get("n_ctx")
     if kind is ContextWindowExceededError and type(prompt) is int and type(window) is int:
         return (

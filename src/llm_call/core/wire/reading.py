@@ -131,7 +131,10 @@ def json_or_none(data: bytes) -> Any:
 def unreadable(what: str, error: Exception, data: bytes) -> ProtocolError:
     """The error for a caller: what cannot be read, why, and the start of what came."""
     came = excerpt(data, 200) or "nothing"
-    return ProtocolError(f"{what} cannot be read ({error}); what came: {came}")
+    return ProtocolError(
+        f"{what} cannot be read ({error}); what came: {came}",
+        hint="Check the base URL and the dialect; if they are right, the server is at fault.",
+    )
 
 
 @contextmanager

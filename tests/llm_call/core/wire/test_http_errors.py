@@ -202,3 +202,8 @@ def test_an_absurd_hint_is_noted(hint: str, noted: str) -> None:
 
 def test_a_hint_that_is_heeded_needs_no_note() -> None:
     assert "asked to wait" not in failure(429, {"retry-after": "120"}, message="slow down").hint
+
+
+def test_an_empty_purse_is_not_told_to_wait() -> None:
+    assert "billing" in failure(429, {}, message="quota", code="insufficient_quota").hint
+    assert "less often" in failure(429, {}, message="slow down").hint
