@@ -13,7 +13,7 @@ import msgspec
 import typer
 
 from llm_call.cli.cassette import Tape
-from llm_call.cli.output import REJECTED, run, say, tell_result, tell_trace, waiting
+from llm_call.cli.output import REJECTED, refuse_no_text, run, say, tell_result, tell_trace, waiting
 from llm_call.core.api import default_client, default_settings
 from llm_call.core.client import Client
 from llm_call.core.domain.errors import ConfigError, LLMCallError, MissingCredentialError
@@ -26,6 +26,7 @@ def ask(prompt: str, options: AskOptions, *, tape: Tape, stream: bool, as_json: 
     """Print the answer; a rejected one is told on standard error and exits with 1."""
     client = default_client()
     text = sys.stdin.read() if prompt == "-" else prompt
+    refuse_no_text(text)
     if not text.strip():
         raise ConfigError("the prompt is empty", hint="Give a prompt, or - to read standard input.")
     if options.get("cache_key") and default_settings().config.cache.mode == "memory":

@@ -15,7 +15,7 @@ from typing import Any
 
 import typer
 
-from llm_call.cli.output import REJECTED, errors_told, exit_code, say, tell_error, waiting
+from llm_call.cli.output import REJECTED, errors_told, exit_code, refuse_no_text, say, tell_error, waiting
 from llm_call.core import api
 from llm_call.core.conversation import Conversation
 from llm_call.core.domain.errors import ConfigError, LLMCallError
@@ -70,7 +70,7 @@ class Session:
         failed = 0
         for line in sys.stdin:
             if line.strip():
-                failed = self._turn(line.rstrip("\n")) or failed
+                failed = self._said(line.rstrip("\n")) or failed
         return failed
 
     def at_terminal(self) -> int:
@@ -117,6 +117,14 @@ class Session:
             self._commands[name](rest)
         except LLMCallError as error:
             tell_error(error)
+
+    def _said(self, line: str) -> int:
+        try:
+            refuse_no_text(line)
+        except ConfigError as error:
+            tell_error(error)
+            return exit_code(error)
+        return self._turn(line)
 
     def _turn(self, said: str | Sequence[Message]) -> int:
         """Ask and print the answer; 0, or the exit code of what went wrong."""

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import msgspec
 import typer
 
-from llm_call.cli.output import run, waiting
+from llm_call.cli.output import refuse_no_text, run, waiting
 from llm_call.core.api import default_client
 from llm_call.core.domain.embedding import Embeddings
 from llm_call.core.domain.errors import ConfigError
@@ -21,6 +21,7 @@ def embed(texts: Sequence[str], options: EmbedOptions, dimensions: int | None) -
         LLMCallError: There is no answer.
     """
     said = [line for line in sys.stdin.read().splitlines() if line.strip()] if list(texts) == ["-"] else list(texts)
+    refuse_no_text("".join(said))
     if not all(text.strip() for text in said) or not said:
         raise ConfigError("there is no text to embed", hint="Give texts, or - to read one for each line.")
     with waiting("embedding"):

@@ -57,6 +57,30 @@ def errors_told() -> Iterator[None]:
     except KeyboardInterrupt:
         say("interrupted")
         raise typer.Exit(INTERRUPTED) from None
+    except UnicodeDecodeError as error:  # of standard input, where the locale has it strict
+        tell_error(_no_text())
+        raise typer.Exit(USAGE) from error
+    except BrokenPipeError:  # who reads has had enough
+        raise
+    except OSError as error:
+        say(f"error: the output cannot be written: {error.strerror}", color="red")
+        raise typer.Exit(USAGE) from error
+
+
+def refuse_no_text(text: str) -> None:
+    """Refuse what came in as bytes that are no text.
+
+    Raises:
+        ConfigError: Some of its bytes are no UTF-8.
+    """
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise _no_text() from error
+
+
+def _no_text() -> ConfigError:
+    return ConfigError("the input is no UTF-8", hint="Convert it, for example with iconv.")
 
 
 def _tell_warning(message: Warning | str, *_: object, **__: object) -> None:

@@ -137,3 +137,23 @@ def test_an_empty_list_says_so(tmp_path: Path) -> None:
         done = llm_call(*words, XDG_STATE_HOME=str(tmp_path))
         assert (done.returncode, done.stdout) == (0, "")
         assert "no " in done.stderr
+
+
+@pytest.mark.parametrize("locale", ["strict", "surrogateescape"])
+@pytest.mark.parametrize("words", [["ask", "-"], ["chat"], ["embed", "-"]])
+def test_input_that_is_no_text_is_one_line(words: list[str], locale: str, tmp_path: Path) -> None:
+    environment = {**os.environ, "XDG_STATE_HOME": str(tmp_path), "PYTHONIOENCODING": f"utf-8:{locale}"}
+    command = [sys.executable, "-m", "llm_call", *words]
+    done = subprocess.run(command, input=b"\xff\n", env=environment, capture_output=True, check=False, timeout=60)
+    assert (done.returncode, done.stdout) == (2, b"")
+    assert done.stderr == b"error: the input is no UTF-8. Convert it, for example with iconv.\n"
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
+def test_output_that_cannot_be_written_is_one_line() -> None:
+    with Path("/dev/full").open("wb") as full:
+        command = [sys.executable, "-m", "llm_call", "config", "show"]
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False, timeout=60)
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: the output cannot be written")
+    assert "Traceback" not in done.stderr
