@@ -34,8 +34,11 @@ def _identities() -> st.SearchStrategy[str | None]:
     return st.sampled_from([None, "id_1"])
 
 
-def _usage() -> st.SearchStrategy[Usage]:
-    return st.builds(Usage, **dict.fromkeys(Usage.__struct_fields__, strategies.counts()))
+def _usage(details: st.SearchStrategy[int | None]) -> st.SearchStrategy[Usage]:
+    """Nothing is known, or at least the tokens of the prompt and those of the answer."""
+    known = strategies.counts().filter(lambda count: count is not None)
+    fields = dict.fromkeys(Usage.__struct_fields__, details) | {"input_tokens": known, "output_tokens": known}
+    return st.just(Usage()) | st.builds(Usage, **fields)
 
 
 # Chat completions
@@ -48,7 +51,7 @@ def chat_answers() -> st.SearchStrategy[Response]:
         st.lists(thoughts, max_size=1), st.lists(st.builds(Text, text=_said()), max_size=1), _refusals(rate=4)
     ).map(lambda kinds: tuple(part for kind in kinds for part in kind))
     calls = st.lists(strategies.tool_calls("openai_chat"), max_size=3, unique_by=lambda call: call.id).map(tuple)
-    inner = st.sampled_from([{}, {}, {"choice": {"x_c": 1, "message": {"x_m": [1]}}}, {"usage": {"x_cost": 0.1}}])
+    inner = st.sampled_from([{}, {}, {"choice": {"x_c": 1, "message": {"x_m": [1]}}}])
     fields = st.builds(_both, strategies.unknown_fields(), inner)
     words: st.SearchStrategy[Finish] = st.sampled_from(["stop", "length", "tool_calls", "content_filter"])
     return st.builds(
@@ -62,7 +65,7 @@ def chat_answers() -> st.SearchStrategy[Response]:
         words,
         model=strategies.names(),
         id=_identities(),
-        usage=_usage(),
+        usage=_usage(strategies.counts()),
         provider_data=kept_by("openai_chat", fields),
     )
 
@@ -129,7 +132,7 @@ def responses_answers() -> st.SearchStrategy[Response]:
         words,
         model=strategies.names(),
         id=_identities(),
-        usage=_usage(),
+        usage=_usage(strategies.counts().filter(lambda count: count is not None)),
         provider_data=kept_by("openai_responses", fields),
     )
 
@@ -186,9 +189,12 @@ def messages_answers() -> st.SearchStrategy[Response]:
 
 
 def _messages_usage() -> st.SearchStrategy[Usage]:
-    """The wire counts what is read from a cache, and what is written to one, apart from the rest of the input."""
+    """The wire counts what is read from a cache, and what is written to one, apart from the rest of the input.
 
-    def usage(rest: int, read: int | None, written: int | None, said: int | None, thought: int | None) -> Usage:
+    The tokens of the input and of the output always stand there.
+    """
+
+    def usage(rest: int, read: int | None, written: int | None, said: int, thought: int | None) -> Usage:
         return Usage(
             input_tokens=rest + (read or 0) + (written or 0),
             cached_input_tokens=read,
@@ -199,7 +205,7 @@ def _messages_usage() -> st.SearchStrategy[Usage]:
 
     count = st.sampled_from([0, 1, 2**40])
     some = st.none() | count
-    return st.just(Usage()) | st.builds(usage, count, some, some, some, some)
+    return st.builds(usage, count, some, some, count, some)
 
 
 # Gemini
