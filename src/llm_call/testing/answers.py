@@ -57,7 +57,7 @@ def chat_answers() -> st.SearchStrategy[Response]:
     return st.builds(
         lambda parts, more, word, **rest: Response(
             parts=parts + more,
-            finish_reason=FinishReason(unified="content_filter" if _refuses(parts) else word, raw=word),
+            finish_reason=FinishReason(unified=_told(parts + more, word), raw=word),
             **rest,
         ),
         once,
@@ -78,6 +78,13 @@ def _refusals(rate: int) -> st.SearchStrategy[tuple[Text, ...]]:
 
 def _refuses(parts: tuple[Part, ...]) -> bool:
     return any(isinstance(part, Text) and part == strategies.refused(part.text) for part in parts)
+
+
+def _told(parts: tuple[Part, ...], word: Finish) -> Finish:
+    """What an answer of `parts` that ends with `word` ends for."""
+    if _refuses(parts):
+        return "content_filter"
+    return "tool_calls" if word == "stop" and any(isinstance(part, ToolCall) for part in parts) else word
 
 
 # Responses
@@ -178,11 +185,15 @@ def messages_answers() -> st.SearchStrategy[Response]:
     more: st.SearchStrategy[Fields] = st.sampled_from([{}, {"stop_sequence": "x"}, {"usage": {"x_tier": "standard"}}])
     words = st.sampled_from([*ANTHROPIC_FINISH, "newer_reason"])
     return st.builds(
-        Response,
+        lambda parts, word, **rest: Response(
+            parts=parts,
+            finish_reason=FinishReason(unified=_told(parts, ANTHROPIC_FINISH.get(word, "other")), raw=word),
+            **rest,
+        ),
+        _messages_parts(),
+        words,
         model=strategies.names(),
         id=_identities(),
-        parts=_messages_parts(),
-        finish_reason=words.map(lambda word: FinishReason(unified=ANTHROPIC_FINISH.get(word, "other"), raw=word)),
         usage=_messages_usage(),
         provider_data=kept_by("anthropic_messages", st.builds(_both, strategies.unknown_fields(), more)),
     )

@@ -512,7 +512,8 @@ def _end(event: ResponseEnd) -> bytes:
 def _stop(reason: FinishReason) -> str:
     """The provider's own word where it is one of this dialect's, so that nothing is lost; else the word for it."""
     raw, unified = reason.raw, reason.unified
-    if raw is not None and (FINISH.get(raw) == unified or (unified == "other" and raw not in FINISH)):
+    meant = FINISH.get(raw or "", "other")
+    if raw is not None and (meant == unified or (meant, unified) == ("stop", "tool_calls")):  # the calls told it
         return raw
     return _STOP.get(unified, "end_turn")  # the dialect has no word for what is not known
 

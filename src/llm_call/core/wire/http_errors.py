@@ -76,6 +76,10 @@ _BY_CODE: Mapping[str, type[APIError]] = {
 }
 _OUT_OF_QUOTA = frozenset({"insufficient_quota", "billing_hard_limit_reached", "billing_not_active"})
 HINTS: Mapping[type[APIError], str] = {
+    BadRequestError: "Change or leave out what the message names: not every model takes every setting.",
+    RateLimitError: "Wait before you ask again, ask less often, or use another model or provider.",
+    OverloadedError: "The provider has too much to do: ask again in a while, or use another model or provider.",
+    ServerError: "The fault is the provider's: ask again, or use another model or provider.",
     AuthenticationError: "Check the credential of this provider.",
     PermissionDeniedError: "Check what this credential may use, and its billing.",
     NotFoundError: "Check the model's name and the base URL.",
@@ -83,6 +87,7 @@ HINTS: Mapping[type[APIError], str] = {
     ContentFilteredError: "The provider refuses this content; the same request will be refused again.",
     APIError: "The server answered with no success and no error; check the base URL.",
 }
+_QUOTA_HINT = "Nothing is left of what was paid for, and asking again will not help: check the plan and its billing."
 _SECRET = re.compile(
     r"(?i:\bbearer)\s+[^\s\"',}]{6,}"
     r"|\b(?:(?:sk|pk|rk|xai|nvapi|pplx)-|(?:gsk|hf|ghp|sk|r8)_|AIza|AKIA|ya29\.|eyJ)[\w.*-]{6,}"
@@ -224,7 +229,7 @@ def _hint(kind: type[APIError], report: Report) -> str:
             f"The prompt has {prompt} tokens, the window {window}: shorten it by {prompt - window} tokens and leave "
             "room for the answer, or use a model with a larger window."
         )
-    return HINTS.get(kind, "")
+    return _QUOTA_HINT if _code(report) in _OUT_OF_QUOTA else HINTS.get(kind, "")
 
 
 def _json(body: bytes) -> Any:

@@ -84,6 +84,7 @@ _TYPES = {
     429: "rate_limit_error",
     503: "overloaded_error",
 }
+_TOLD_BY_PARTS = frozenset({"content_filter", "tool_calls"})  # by a refusal or a call, whatever the word was
 _CODES: Mapping[type[Exception], str] = {
     BudgetExceededError: "budget_exceeded",
     ContentFilteredError: "content_filter",
@@ -526,7 +527,7 @@ def _call(call: ToolCall) -> dict[str, Any]:
 def _finish(reason: FinishReason) -> str:
     """The provider's own word where it is one of this dialect's, so that nothing is lost; else the word for it."""
     raw, unified = reason.raw, reason.unified
-    if raw is not None and (FINISH.get(raw) == unified or unified in {"content_filter", "other"}):
+    if raw is not None and (FINISH.get(raw) == unified or unified in _TOLD_BY_PARTS | {"other"}):
         return raw if raw in FINISH or unified == "other" else unified
     return "stop" if unified == "other" else unified  # the dialect has no word for what is not known
 

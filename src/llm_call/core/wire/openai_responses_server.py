@@ -25,6 +25,7 @@ from llm_call.core.domain.response import FinishReason, Response
 from llm_call.core.wire.openai_chat_server import OpenAIChatServerCodec
 from llm_call.core.wire.openai_responses import (
     CALL_FIELDS,
+    DETAIL,
     LOGPROBS,
     MESSAGE_FIELDS,
     PART_FIELDS,
@@ -471,6 +472,8 @@ def _part(
         case _Refusal(refusal=refusal):
             return Text(text=refusal, refusal=True, provider_data=extra)
         case _InputImage():
+            if extra.get("detail") == DETAIL:
+                del extra["detail"]
             return _image(part, extra, where)
         case _InputFile():
             return _file(part, extra, where)

@@ -16,6 +16,7 @@ from llm_call.core.wire.origin import marked_events
 
 DONE = b"[DONE]"
 _EMPTY: tuple[Any, ...] = (None, [], {})
+_PAGE_HINT = "A web page came in the place of an answer: check the base URL, of which the end (/v1) is often missing."
 _STREAM_STARTS = b":deir"  # a comment, data, event, id, retry
 
 decode_json = msgspec.json.Decoder().decode
@@ -131,7 +132,8 @@ def json_or_none(data: bytes) -> Any:
 def unreadable(what: str, error: Exception, data: bytes) -> ProtocolError:
     """The error for a caller: what cannot be read, why, and the start of what came."""
     came = excerpt(data, 200) or "nothing"
-    return ProtocolError(f"{what} cannot be read ({error}); what came: {came}")
+    is_page = data.lstrip(BYTE_ORDER_MARK + b" \t\r\n").startswith(b"<")
+    return ProtocolError(f"{what} cannot be read ({error}); what came: {came}", hint=_PAGE_HINT if is_page else "")
 
 
 @contextmanager
