@@ -274,6 +274,8 @@ class OpenAIResponsesStreamEncoder:
         if opened.pieces or not isinstance(part, Reasoning):
             name, slot, field = _words(opened.part)
             said = {field: _text(part), **_LISTS.get(name, {})}
+            if isinstance(part, ToolCall):
+                said["name"] = part.name
             frames.append(self._frame(f"response.{name}.done", **self._at(opened), **slot, **said))
             frames.append(self._inside(opened, part, "done"))
         frames.append(self._frame("response.output_item.done", output_index=opened.number, item=item))

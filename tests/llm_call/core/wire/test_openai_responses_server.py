@@ -414,3 +414,10 @@ def test_the_pieces_of_a_text_have_their_list_of_logprobs() -> None:
     events = (PartStart(index=0, part=Text(text="")), PartDelta(index=0, text="hi"), PartEnd(index=0))
     written = events_of(b"".join(encoder.encode(event) for event in events))
     assert [event["logprobs"] for event in written if "output_text" in event["type"]] == [[], []]
+
+
+def test_the_arguments_that_are_done_say_whose_they_are() -> None:
+    encoder = SERVER.stream_encoder()
+    events = (PartStart(index=0, part=ToolCall(id="c", name="f", arguments="{}")), PartEnd(index=0))
+    written = events_of(b"".join(encoder.encode(event) for event in events))
+    assert [event["name"] for event in written if event["type"].endswith("arguments.done")] == ["f"]
