@@ -25,7 +25,6 @@ _PUBLIC = {
     "Tool": "llm_call.core.domain.request",
     "Message": "llm_call.core.domain.messages",
     "message": "llm_call.core.domain.messages",
-    "Tool": "llm_call.core.domain.request",
     "Verdict": "llm_call.core.domain.verdict",
     "Problem": "llm_call.core.domain.verdict",
     "Answer": "llm_call.core.validation.base",

@@ -34,8 +34,11 @@ def _identities() -> st.SearchStrategy[str | None]:
     return st.sampled_from([None, "id_1"])
 
 
-def _usage() -> st.SearchStrategy[Usage]:
-    return st.builds(Usage, **dict.fromkeys(Usage.__struct_fields__, strategies.counts()))
+def _usage(details: st.SearchStrategy[int | None]) -> st.SearchStrategy[Usage]:
+    """Nothing is known, or at least the tokens of the prompt and those of the answer."""
+    known = strategies.counts().filter(lambda count: count is not None)
+    fields = dict.fromkeys(Usage.__struct_fields__, details) | {"input_tokens": known, "output_tokens": known}
+    return st.just(Usage()) | st.builds(Usage, **fields)
 
 
 # Chat completions
@@ -48,13 +51,13 @@ def chat_answers() -> st.SearchStrategy[Response]:
         st.lists(thoughts, max_size=1), st.lists(st.builds(Text, text=_said()), max_size=1), _refusals(rate=4)
     ).map(lambda kinds: tuple(part for kind in kinds for part in kind))
     calls = st.lists(strategies.tool_calls("openai_chat"), max_size=3, unique_by=lambda call: call.id).map(tuple)
-    inner = st.sampled_from([{}, {}, {"choice": {"x_c": 1, "message": {"x_m": [1]}}}, {"usage": {"x_cost": 0.1}}])
+    inner = st.sampled_from([{}, {}, {"choice": {"x_c": 1, "message": {"x_m": [1]}}}])
     fields = st.builds(_both, strategies.unknown_fields(), inner)
     words: st.SearchStrategy[Finish] = st.sampled_from(["stop", "length", "tool_calls", "content_filter"])
     return st.builds(
         lambda parts, more, word, **rest: Response(
             parts=parts + more,
-            finish_reason=FinishReason(unified="content_filter" if _refuses(parts) else word, raw=word),
+            finish_reason=FinishReason(unified=_told(parts + more, word), raw=word),
             **rest,
         ),
         once,
@@ -62,7 +65,7 @@ def chat_answers() -> st.SearchStrategy[Response]:
         words,
         model=strategies.names(),
         id=_identities(),
-        usage=_usage(),
+        usage=_usage(strategies.counts()),
         provider_data=kept_by("openai_chat", fields),
     )
 
@@ -75,6 +78,13 @@ def _refusals(rate: int) -> st.SearchStrategy[tuple[Text, ...]]:
 
 def _refuses(parts: tuple[Part, ...]) -> bool:
     return any(isinstance(part, Text) and part == strategies.refused(part.text) for part in parts)
+
+
+def _told(parts: tuple[Part, ...], word: Finish) -> Finish:
+    """What an answer of `parts` that ends with `word` ends for."""
+    if _refuses(parts):
+        return "content_filter"
+    return "tool_calls" if word == "stop" and any(isinstance(part, ToolCall) for part in parts) else word
 
 
 # Responses
@@ -129,7 +139,7 @@ def responses_answers() -> st.SearchStrategy[Response]:
         words,
         model=strategies.names(),
         id=_identities(),
-        usage=_usage(),
+        usage=_usage(strategies.counts().filter(lambda count: count is not None)),
         provider_data=kept_by("openai_responses", fields),
     )
 
@@ -175,20 +185,27 @@ def messages_answers() -> st.SearchStrategy[Response]:
     more: st.SearchStrategy[Fields] = st.sampled_from([{}, {"stop_sequence": "x"}, {"usage": {"x_tier": "standard"}}])
     words = st.sampled_from([*ANTHROPIC_FINISH, "newer_reason"])
     return st.builds(
-        Response,
+        lambda parts, word, **rest: Response(
+            parts=parts,
+            finish_reason=FinishReason(unified=_told(parts, ANTHROPIC_FINISH.get(word, "other")), raw=word),
+            **rest,
+        ),
+        _messages_parts(),
+        words,
         model=strategies.names(),
         id=_identities(),
-        parts=_messages_parts(),
-        finish_reason=words.map(lambda word: FinishReason(unified=ANTHROPIC_FINISH.get(word, "other"), raw=word)),
         usage=_messages_usage(),
         provider_data=kept_by("anthropic_messages", st.builds(_both, strategies.unknown_fields(), more)),
     )
 
 
 def _messages_usage() -> st.SearchStrategy[Usage]:
-    """The wire counts what is read from a cache, and what is written to one, apart from the rest of the input."""
+    """The wire counts what is read from a cache, and what is written to one, apart from the rest of the input.
 
-    def usage(rest: int, read: int | None, written: int | None, said: int | None, thought: int | None) -> Usage:
+    The tokens of the input and of the output always stand there.
+    """
+
+    def usage(rest: int, read: int | None, written: int | None, said: int, thought: int | None) -> Usage:
         return Usage(
             input_tokens=rest + (read or 0) + (written or 0),
             cached_input_tokens=read,
@@ -199,7 +216,7 @@ def _messages_usage() -> st.SearchStrategy[Usage]:
 
     count = st.sampled_from([0, 1, 2**40])
     some = st.none() | count
-    return st.just(Usage()) | st.builds(usage, count, some, some, some, some)
+    return st.builds(usage, count, some, some, count, some)
 
 
 # Gemini

@@ -8,7 +8,6 @@ A new dialect is one more entry of `DIALECTS`, and every law holds for it too.
 import re
 from collections.abc import Callable
 from copy import copy
-from itertools import takewhile
 from typing import Any
 
 from hypothesis import strategies as st
@@ -130,22 +129,15 @@ def _gemini_recordings() -> st.SearchStrategy[Recording]:
 
 
 def _gemini_requests() -> st.SearchStrategy[Request]:
-    """Every result names its function, by its message: the dialect takes no other. It has one instruction, or none."""
+    """Every result names its function, by its message: the dialect takes no other."""
     return strategies.requests("gemini").map(
-        lambda request: replace(request, messages=tuple(map(_naming, _one_instruction(request.messages))))
+        lambda request: replace(request, messages=tuple(map(_naming, request.messages)))
     )
 
 
 def _naming(message: Message) -> Message:
     holds_results = any(isinstance(part, ToolResult) for part in message.parts)
     return replace(message, name="f") if holds_results else message
-
-
-def _one_instruction(messages: tuple[Message, ...]) -> tuple[Message, ...]:
-    instructions = tuple(takewhile(lambda message: message.role in {"system", "developer"}, messages))
-    parts = tuple(part for message in instructions for part in message.parts)
-    first = (replace(instructions[0], parts=parts),) if parts else ()
-    return first + messages[len(instructions) :]
 
 
 DIALECTS: tuple[Dialect, ...] = (

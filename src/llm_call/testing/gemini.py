@@ -28,7 +28,7 @@ _SETTINGS: Mapping[str, str] = {
     "responseLogprobs": "logprobs",
     "logprobs": "top_logprobs",
 }
-_MODES: Mapping[str, ToolMode] = {"AUTO": "auto", "VALIDATED": "auto", "NONE": "none", "ANY": "required"}
+_MODES: Mapping[str, ToolMode] = {"AUTO": "auto", "NONE": "none", "ANY": "required"}
 _BODY = frozenset({"contents", "systemInstruction", "tools", "toolConfig", "generationConfig"})
 _CONFIG = frozenset({*_SETTINGS, "stopSequences", "thinkingConfig", "responseMimeType", "responseJsonSchema"})
 _DATA = ("text", "inlineData", "fileData", "functionCall", "functionResponse")
@@ -86,10 +86,11 @@ def _tool(wire: Mapping[str, Any]) -> Tool:
 
 
 def _choice(config: Mapping[str, Any] | None) -> ToolChoice | None:
-    if config is None:
+    if config is None or config["mode"] == "VALIDATED":  # which says that tools are strict, and leaves the model free
         return None
-    named = config.get("allowedFunctionNames", [None])[0]
-    return ToolChoice(mode=_MODES[config["mode"]], name=named)
+    if "allowedFunctionNames" in config:
+        return ToolChoice(name=config["allowedFunctionNames"][0])
+    return ToolChoice(mode=_MODES[config["mode"]])
 
 
 def _message(content: Mapping[str, Any], raw: _Content) -> Message:
@@ -98,7 +99,8 @@ def _message(content: Mapping[str, Any], raw: _Content) -> Message:
     parts = tuple(_named(part, next(number)) if isinstance(part, ToolCall) else part for part in parts)
     are_results = all(isinstance(part, ToolResult) for part in parts)
     role: Role = "assistant" if content["role"] == "model" else "tool" if are_results else "user"
-    return Message(role=role, parts=parts, provider_data=_others(content, {"role", "parts"}))
+    name = content["parts"][0]["functionResponse"]["name"] if are_results else None
+    return Message(role=role, parts=parts, name=name, provider_data=_others(content, {"role", "parts"}))
 
 
 def _named(call: ToolCall, number: int) -> ToolCall:
@@ -140,40 +142,18 @@ def _media(kind: str, wire: Mapping[str, Any], beside: Mapping[str, Any]) -> Med
 def _result(wire: Mapping[str, Any], kept: Mapping[str, Any]) -> ToolResult:
     ((word, text),) = wire["response"].items()
     media = [part for part in (_part(each, None) for each in wire.get("parts", ())) if isinstance(part, Media)]
-    said = (Text(text=text),) if text else ()
-    return ToolResult(call_id=wire["id"], parts=(*said, *media), is_error=word == "error", provider_data=kept)
+    return ToolResult(call_id=wire["id"], parts=(Text(text=text), *media), is_error=word == "error", provider_data=kept)
 
 
 def unified(request: Request) -> Request:
     """`request` in the normal form of the dialect, for a comparison with what `read_request` gives.
 
-    A named tool is always required, and an automatic choice is none at all; results alone are a message of role tool,
-    whose name is that of the function; an empty text in a result is none; arguments have no space around them; the
-    schema bears its description.
+    The schema bears its description.
     """
-    choice, output = request.tool_choice, request.output
-    if choice is not None:
-        choice = None if choice == ToolChoice() else replace(choice, mode="required" if choice.name else choice.mode)
+    output = request.output
     if output is not None and output.schema is not None and output.description is not None:
         output = replace(output, schema={"description": output.description, **output.schema})
-    return replace(request, tool_choice=choice, output=output, messages=tuple(map(_plain, request.messages)))
-
-
-def _plain(message: Message) -> Message:
-    parts = tuple(_plain_part(part) for part in message.parts)
-    results = [part for part in parts if isinstance(part, ToolResult)]
-    if message.role == "user" and results and len(results) == len(parts):
-        message = replace(message, role="tool")
-    return replace(message, parts=parts, name=None if results else message.name)
-
-
-def _plain_part(part: Part) -> Part:
-    match part:
-        case ToolCall(arguments=arguments):
-            return replace(part, arguments=arguments.strip())
-        case ToolResult(parts=parts):
-            return replace(part, parts=tuple(each for each in parts if each != Text(text="")))
-    return part
+    return replace(request, output=output)
 
 
 def _kept(name: str, inside: Mapping[str, Any], known: set[str], beside: Mapping[str, Any]) -> dict[str, Any]:

@@ -171,7 +171,7 @@ def cache_markers() -> st.SearchStrategy[CacheMarker | None]:
 @cache
 def text_parts(dialect: str) -> st.SearchStrategy[Text]:
     """Texts, some that keep a field."""
-    kept = kept_by(dialect, fields_that_clash("type", "text"))
+    kept = kept_on_the_way(dialect, fields_that_clash("type", "text"))
     return st.builds(Text, text=texts()) | st.builds(Text, text=texts(), cache=cache_markers(), provider_data=kept)
 
 

@@ -105,6 +105,7 @@ class AnswerReader:
         self.events: list[Event] = []
         self.text: list[str] = []
         self.finish: str | None = None
+        self._called = False
         self.stopped = False  # the provider has said that this is all
         self._started = False
         self._seen: set[int] = set()
@@ -151,6 +152,7 @@ class AnswerReader:
         if not self._started or index in self._seen:
             raise MalformedError(f"the block {index} begins before the message, or begins twice")
         self._seen.add(index)
+        self._called = self._called or content.get("type") == "tool_use"
         kind = string(content.get("type"), f"content[{index}].type")
         part, piece = _part(kind, content, index)
         self._open[index] = block = _Block(kind, part, piece if kind == "tool_use" else "")
@@ -187,7 +189,8 @@ class AnswerReader:
         usage, counts = _usage(self._usage) if self._usage else (Usage(), {})
         if counts:
             self._extra["usage"] = counts
-        reason = FinishReason(unified=FINISH.get(self.finish or "", "other"), raw=self.finish)
+        unified = FINISH.get(self.finish or "", "other")
+        reason = FinishReason(unified="tool_calls" if self._called and unified == "stop" else unified, raw=self.finish)
         self.events.append(ResponseEnd(finish_reason=reason, usage=usage, provider_data=self._extra))
 
     def _delta(self, event: Mapping[str, Any]) -> None:

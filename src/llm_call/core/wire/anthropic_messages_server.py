@@ -512,13 +512,15 @@ def _end(event: ResponseEnd) -> bytes:
 def _stop(reason: FinishReason) -> str:
     """The provider's own word where it is one of this dialect's, so that nothing is lost; else the word for it."""
     raw, unified = reason.raw, reason.unified
-    if raw is not None and (FINISH.get(raw) == unified or (unified == "other" and raw not in FINISH)):
+    meant = FINISH.get(raw or "", "other")
+    if raw is not None and (meant == unified or (meant, unified) == ("stop", "tool_calls")):  # the calls told it
         return raw
-    return _STOP.get(unified, "other")
+    return _STOP.get(unified, "end_turn")  # the dialect has no word for what is not known
 
 
 def _usage(usage: Usage, kept: Mapping[str, Any]) -> dict[str, Any]:
-    wire = dict(as_mapping(kept.get("usage")))
+    """The counts. The dialect demands a number for the input and for the output: what is not known is 0 there."""
+    wire = {"input_tokens": 0, "output_tokens": 0, **as_mapping(kept.get("usage"))}
     cached, written = usage.cached_input_tokens, usage.cache_write_input_tokens
     if usage.input_tokens is not None:
         wire["input_tokens"] = max(usage.input_tokens - (cached or 0) - (written or 0), 0)

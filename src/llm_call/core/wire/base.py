@@ -7,7 +7,7 @@ The laws, property-tested over all codecs at once:
 3. `decode_request(encode_request(r))` loses nothing, or says in a Notice what became of the field.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Protocol
 
 from msgspec import Struct
@@ -30,11 +30,24 @@ class WireRequest(Struct, frozen=True, kw_only=True):
 
 
 class Notices(list[Notice]):
-    """What a request loses or changes on its way into the dialect."""
+    """What a request loses or changes on its way into the dialect, each at its place in the caller's own request."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._gaps: tuple[tuple[str, int], ...] = ()  # the list that a part was left out of, and its place there
 
     def add(self, field: str, fate: Fate, message: str) -> None:
         """Note what became of `field`."""
+        for parts, gap in self._gaps:
+            if field.startswith(parts):
+                number, _, rest = field.removeprefix(parts).partition("]")
+                field = f"{parts}{int(number) + (int(number) >= gap)}]{rest}"
         self.append(Notice(field=field, fate=fate, message=message))
+
+    def pass_over(self, fields: Iterable[str]) -> None:
+        """From here on the parts at `fields`, which come in their order, are out of the request, and not counted."""
+        places = (field.removesuffix("]").rpartition("[") for field in fields)
+        self._gaps = tuple((parts + mark, int(number)) for parts, mark, number in places)
 
 
 class StreamDecoder(Protocol):

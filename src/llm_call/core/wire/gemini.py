@@ -249,12 +249,18 @@ def _calling_config(choice: ToolChoice, has_tools: bool, notices: Notices) -> di
         return {}
     if choice.name is None:
         return {"mode": MODES[choice.mode]}
+    if choice.mode != "auto":
+        notices.add("tool_choice.mode", "translated", "a tool that is named is always required")
     return {"mode": MODES["required"], "allowedFunctionNames": [choice.name]}
 
 
 def _add_strictness(config: dict[str, Any], tools: Sequence[Tool], notices: Notices) -> None:
     """Calls are held to the schema where one is demanded, and in the mode VALIDATED where the model is free."""
     if any(tool.strict for tool in tools) and config.get("mode", "AUTO") == "AUTO":
+        if config:
+            notices.add(
+                "tool_choice", "translated", "sent as VALIDATED, in which the model is as free, for strict tools"
+            )
         config["mode"] = "VALIDATED"
     held = config.get("mode") in {"VALIDATED", "ANY"}
     for index, tool in enumerate(tools):
@@ -302,6 +308,7 @@ class _Contents:
         self.system: list[dict[str, Any]] = []
         self._notices = notices
         self._calls: dict[str, ToolCall] = {}  # by their ids; the latest counts, where ids come again
+        self._instructed = False  # there was a message for the system instruction
         self._after_results = False  # the last content holds the results of a message of role tool
 
     def add(self, message: Message, field: str) -> None:
@@ -323,6 +330,10 @@ class _Contents:
         if not parts:
             self._notices.add(f"{field}.parts", "translated", "no part at all is sent as an empty text")
             parts = [{"text": ""}]
+        if message.role == "user" and message.parts and all(isinstance(part, ToolResult) for part in message.parts):
+            self._notices.add(
+                f"{field}.role", "translated", "a user's message of tool results alone is one of role tool"
+            )
         if message.role == "tool" and self._after_results and not message.provider_data:
             self._notices.add("messages", "translated", f"{field} is sent in one content with the results before it")
             self.wire[-1]["parts"] += parts
@@ -341,8 +352,13 @@ class _Contents:
         return message.name if call is None else call.name
 
     def _instruct(self, message: Message, field: str) -> None:
-        if self.wire:
-            self._notices.add("messages", "translated", f"{field} is sent in the system instruction, before all others")
+        if self.wire or self._instructed:
+            self._notices.add(
+                "messages", "translated", f"{field}: there is one system instruction, before all messages"
+            )
+        if not message.parts:
+            self._notices.add("messages", "dropped", f"{field} has no content")
+        self._instructed = True
         if message.role == "developer":
             self._notices.add(f"{field}.role", "translated", "it is sent in the system instruction")
         if message.provider_data:
@@ -388,8 +404,9 @@ class _Contents:
 
 def _outcome(result: ToolResult, field: str, notices: Notices) -> dict[str, str]:
     texts = [part for part in result.parts if isinstance(part, Text)]
-    if len(texts) > 1:
-        notices.add(f"{field}.parts", "translated", "several texts are sent as one")
+    if len(texts) != 1:
+        how = "several texts are sent as one" if texts else "no text at all is sent as an empty one"
+        notices.add(f"{field}.parts", "translated", how)
     if len(texts) not in {0, len(result.parts)}:
         notices.add(f"{field}.parts", "translated", "the text is sent before the media")
     if any(part.provider_data for part in texts):
@@ -439,6 +456,8 @@ def _call(call: ToolCall, field: str, notices: Notices) -> dict[str, Any]:
 def _arguments(call: ToolCall, field: str, notices: Notices) -> msgspec.Raw:
     """The arguments as the model wrote them: they go into the body byte by byte."""
     text = call.arguments.strip()
+    if text and text != call.arguments:
+        notices.add(f"{field}.arguments", "translated", "the space around the arguments is not sent")
     if not text:
         notices.add(f"{field}.arguments", "translated", "no arguments at all are sent as an empty object")
         text = "{}"

@@ -76,6 +76,7 @@ _BY_CODE: Mapping[str, type[APIError]] = {
 }
 _OUT_OF_QUOTA = frozenset({"insufficient_quota", "billing_hard_limit_reached", "billing_not_active"})
 HINTS: Mapping[type[APIError], str] = {
+    BadRequestError: "Change or leave out what the message names: not every model takes every setting.",
     AuthenticationError: "Check the credential of this provider.",
     PermissionDeniedError: "Check what this credential may use, and its billing.",
     NotFoundError: "Check the model's name and the base URL.",
@@ -222,7 +223,7 @@ def _message(status: int, report: Report, headers: Mapping[str, str]) -> str:
 
 def _hint(kind: type[APIError], code: str | None, report: Report) -> str:
     if code in _OUT_OF_QUOTA:
-        return "Check the plan and the billing of this account."
+        return "Asking again will not help: check the plan and the billing of this account."
     prompt, window = report.details.get("n_prompt_tokens"), report.details.get("n_ctx")
     if kind is ContextWindowExceededError and type(prompt) is int and type(window) is int:
         return (

@@ -6,6 +6,7 @@ leaving it out would change the meaning, and named in a `Notice` where it would 
 How canonical values stand on the wire, beside the obvious (`provider_data` is this dialect's own, see `origin`):
 
 - `max_output_tokens` is sent as `max_tokens`, which every compatible server knows.
+- `stop` behind tool calls, as it ends a call that was forced, is `tool_calls`.
 - A model's refusal is a `Text` that says so; the answer that holds it has the unified finish reason `content_filter`,
   whatever the server's own word was.
 - `Reasoning` goes back only where it came in this dialect: its `provider_data["field"]` names the field.

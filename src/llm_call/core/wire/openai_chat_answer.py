@@ -219,7 +219,9 @@ class AnswerReader:
     def _finish_reason(self) -> FinishReason:
         if _REFUSAL_PLACE in self._open:
             return FinishReason(unified="content_filter", raw=self.finish)
-        return FinishReason(unified=FINISH.get(self.finish or "", "other"), raw=self.finish)
+        unified = FINISH.get(self.finish or "", "other")
+        # A call that was forced ends with the word `stop`.
+        return FinishReason(unified="tool_calls" if self._calls and unified == "stop" else unified, raw=self.finish)
 
 
 class OpenAIChatStreamDecoder(AnswerStreamDecoder[AnswerReader]):

@@ -2,7 +2,8 @@
 
 Rule: what a client sends is typed strictly and refused with its place (`$.messages[0].role`); fields that the
 canonical request has no place for are kept: of the body in `provider_options`, of a message or a part in its
-`provider_data`. Inside `tool_choice` and `response_format` there is no such place, so they are refused there.
+`provider_data`. Inside a named `tool_choice` and `response_format` there is no such place, so they are refused there.
+Where one of the tools is no function, all go into `provider_options` as they came, and so does a choice of several.
 
 `created` is 0 in every answer: this layer has no clock.
 """
@@ -83,6 +84,7 @@ _TYPES = {
     429: "rate_limit_error",
     503: "overloaded_error",
 }
+_TOLD_BY_PARTS = frozenset({"content_filter", "tool_calls"})  # by a refusal or a call, whatever the word was
 _CODES: Mapping[type[Exception], str] = {
     BudgetExceededError: "budget_exceeded",
     ContentFilteredError: "content_filter",
@@ -159,17 +161,27 @@ class _FunctionSpec(Struct):
 
 
 class _Tool(Struct):
-    type: Literal["function"]
-    function: _FunctionSpec
+    type: Literal["function", "custom"]
+    function: _FunctionSpec | None = None
 
 
 class _Name(Struct, forbid_unknown_fields=True):
     name: str
 
 
-class _NamedChoice(Struct, forbid_unknown_fields=True):
-    type: Literal["function"]
+class _NamedChoice(Struct, tag_field="type", tag="function", forbid_unknown_fields=True):
     function: _Name
+
+
+class _CustomChoice(Struct, tag_field="type", tag="custom"):
+    custom: dict[str, Any]
+
+
+class _AllowedChoice(Struct, tag_field="type", tag="allowed_tools"):
+    allowed_tools: dict[str, Any]
+
+
+_Choice = _NamedChoice | _CustomChoice | _AllowedChoice
 
 
 class _JSONSchema(Struct, forbid_unknown_fields=True):
@@ -202,7 +214,7 @@ class _Body(Struct):
     parallel_tool_calls: bool | None = None
     reasoning_effort: str | None = None
     tools: list[_Tool] | None = None
-    tool_choice: ToolMode | _NamedChoice | None = None
+    tool_choice: ToolMode | _Choice | None = None
     response_format: _ResponseFormat | None = None
 
 
@@ -324,8 +336,8 @@ def _request(wire: _Body, raw: Mapping[str, Any]) -> Request:
             for index, message in enumerate(wire.messages)
         ),
         settings=_settings(wire),
-        tools=tuple(_tool(tool.function, raw["tools"][index]) for index, tool in enumerate(wire.tools or ())),
-        tool_choice=_tool_choice(wire.tool_choice),
+        tools=_tools(wire.tools or (), raw, options),
+        tool_choice=_tool_choice(wire.tool_choice, raw, options),
         output=_output(wire.response_format),
         provider_options=options,
     )
@@ -337,6 +349,16 @@ def _settings(wire: _Body) -> Settings:
         values["max_output_tokens"] = wire.max_completion_tokens
     stop = (wire.stop,) if isinstance(wire.stop, str) else tuple(wire.stop or ())
     return Settings(**values, stop=stop)
+
+
+def _tools(tools: Sequence[_Tool], raw: Mapping[str, Any], options: dict[str, Any]) -> tuple[Tool, ...]:
+    given = raw.get("tools") or ()
+    for index, tool in enumerate(tools):
+        if tool.type == "function" and tool.function is None:
+            raise MalformedError(f"$.tools[{index}].function is missing")
+    if any(tool.type != "function" for tool in tools):
+        options["tools"] = given
+    return tuple(_tool(tool.function, given[index]) for index, tool in enumerate(tools) if tool.function is not None)
 
 
 def _tool(spec: _FunctionSpec, raw: Mapping[str, Any]) -> Tool:
@@ -354,10 +376,15 @@ def _tool(spec: _FunctionSpec, raw: Mapping[str, Any]) -> Tool:
     )
 
 
-def _tool_choice(choice: ToolMode | _NamedChoice | None) -> ToolChoice | None:
-    if choice is None:
+def _tool_choice(
+    choice: ToolMode | _Choice | None, raw: Mapping[str, Any], options: dict[str, Any]
+) -> ToolChoice | None:
+    if isinstance(choice, _CustomChoice | _AllowedChoice):
+        options["tool_choice"] = raw["tool_choice"]
         return None
-    return ToolChoice(name=choice.function.name) if isinstance(choice, _NamedChoice) else ToolChoice(mode=choice)
+    if isinstance(choice, _NamedChoice):
+        return ToolChoice(name=choice.function.name)
+    return None if choice is None else ToolChoice(mode=choice)
 
 
 def _output(wanted: _ResponseFormat | None) -> OutputSpec | None:
@@ -500,9 +527,9 @@ def _call(call: ToolCall) -> dict[str, Any]:
 def _finish(reason: FinishReason) -> str:
     """The provider's own word where it is one of this dialect's, so that nothing is lost; else the word for it."""
     raw, unified = reason.raw, reason.unified
-    if raw is not None and (FINISH.get(raw) == unified or unified in {"content_filter", "other"}):
+    if raw is not None and (FINISH.get(raw) == unified or unified in _TOLD_BY_PARTS | {"other"}):
         return raw if raw in FINISH or unified == "other" else unified
-    return unified
+    return "stop" if unified == "other" else unified  # the dialect has no word for what is not known
 
 
 def _status(error: LLMCallError) -> int:

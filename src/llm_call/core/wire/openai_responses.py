@@ -56,6 +56,7 @@ SETTINGS: Mapping[str, str] = {
     name: name for name in ("max_output_tokens", "temperature", "top_p", "top_logprobs", "parallel_tool_calls")
 }
 ENCRYPTED = "reasoning.encrypted_content"  # what `include` calls the reasoning that can be sent back
+DETAIL = "auto"  # of an image, where nothing else is wanted: the vendor's types demand one
 LOGPROBS = "message.output_text.logprobs"
 MESSAGE_FIELDS = frozenset({"type", "role", "content", "id", "status"})
 CALL_FIELDS = frozenset({"type", "call_id", "name", "arguments", "id", "status"})
@@ -364,13 +365,16 @@ def _media(part: Media, field: str, notices: Notices) -> dict[str, Any]:
 def _image(part: Media, field: str, notices: Notices) -> dict[str, Any]:
     if part.name is not None:
         notices.add(f"{field}.name", "dropped", "no name is sent with an image")
+    known: dict[str, Any] = {"type": "input_image"}
+    if "detail" not in part.provider_data:
+        known["detail"] = DETAIL
     if part.data is not None:
-        return {"type": "input_image", "image_url": data_url(part.media_type, part.data)}
+        return {**known, "image_url": data_url(part.media_type, part.data)}
     if part.url is not None and part.url.startswith("data:"):
         notices.add(field, "translated", "a data URL is the same as bytes")
     elif part.media_type != ANY_IMAGE:
         notices.add(f"{field}.media_type", "dropped", "no type is sent beside a URL or an id")
-    return {"type": "input_image"} if part.url is None else {"type": "input_image", "image_url": part.url}
+    return known if part.url is None else {**known, "image_url": part.url}
 
 
 def _file(part: Media, field: str, notices: Notices) -> dict[str, Any]:

@@ -2,8 +2,9 @@
 
 Rule: what a client sends is typed strictly and refused with its place (`$.input[0].role`); fields that the canonical
 request has no place for are kept: of the body in `provider_options`, of an item or a part in its `provider_data`, but
-for the ids and states of items, which mean nothing where nothing is stored. Inside `tool_choice` and `text.format`
-there is no such place, so they are refused there, and so are items that are no part.
+for the ids and states of items, which mean nothing where nothing is stored. Inside a named `tool_choice` and
+`text.format` there is no such place, so they are refused there, and so are items that are no part. Where one of the
+tools is no function, all go into `provider_options` as they came, and so does a choice of anything but a function.
 
 Items of the assistant that follow each other are one message. In an answer every part is an item of its own; an item
 has the id that its part kept, or one made of its place and the response's id. `created_at` is 0: there is no clock.
@@ -24,6 +25,7 @@ from llm_call.core.domain.response import FinishReason, Response
 from llm_call.core.wire.openai_chat_server import OpenAIChatServerCodec
 from llm_call.core.wire.openai_responses import (
     CALL_FIELDS,
+    DETAIL,
     LOGPROBS,
     MESSAGE_FIELDS,
     PART_FIELDS,
@@ -52,6 +54,8 @@ _HEAD: Mapping[str, Any] = {
     "tools": [],
     "top_p": None,
 }
+# What the vendor's types demand of an event beside the text.
+_LISTS: Mapping[str, Mapping[str, Any]] = {"output_text": {"logprobs": []}}
 _ERRORS = OpenAIChatServerCodec()  # the two dialects have one form of error body
 
 
@@ -110,16 +114,16 @@ class _Reasoning(Struct, tag_field="type", tag="reasoning"):
 
 
 class _Tool(Struct):
-    type: Literal["function"]
-    name: str
+    type: str
+    name: str | None = None
     description: str | None = None
     parameters: dict[str, Any] | None = None
     strict: bool | None = None
 
 
-class _NamedChoice(Struct, forbid_unknown_fields=True):
-    type: Literal["function"]
-    name: str
+class _Choice(Struct):
+    type: str
+    name: str | None = None
 
 
 class _Format(Struct, forbid_unknown_fields=True):
@@ -154,7 +158,7 @@ class _Body(Struct):
     reasoning: _ReasoningOptions | None = None
     text: _TextOptions | None = None
     tools: list[_Tool] | None = None
-    tool_choice: ToolMode | _NamedChoice | None = None
+    tool_choice: ToolMode | _Choice | None = None
     include: list[str] | None = None
     store: bool | None = None
 
@@ -259,7 +263,9 @@ class OpenAIResponsesStreamEncoder:
         start = self._inside(opened, opened.part, "added") if first else b""
         opened.pieces.append(text)
         name, slot, _ = _words(opened.part)
-        return start + self._frame(f"response.{name}.delta", **self._at(opened), **slot, delta=text)
+        return start + self._frame(
+            f"response.{name}.delta", **self._at(opened), **slot, delta=text, **_LISTS.get(name, {})
+        )
 
     def _part_end(self, opened: _Open, event: PartEnd) -> bytes:
         part = _ended(opened, event)
@@ -267,7 +273,10 @@ class OpenAIResponsesStreamEncoder:
         frames = []
         if opened.pieces or not isinstance(part, Reasoning):
             name, slot, field = _words(opened.part)
-            frames.append(self._frame(f"response.{name}.done", **self._at(opened), **slot, **{field: _text(part)}))
+            said = {field: _text(part), **_LISTS.get(name, {})}
+            if isinstance(part, ToolCall):
+                said["name"] = part.name
+            frames.append(self._frame(f"response.{name}.done", **self._at(opened), **slot, **said))
             frames.append(self._inside(opened, part, "done"))
         frames.append(self._frame("response.output_item.done", output_index=opened.number, item=item))
         return b"".join(frames)
@@ -313,14 +322,15 @@ def _name_messages(raw: Any) -> None:
 
 
 def _request(wire: _Body, raw: Mapping[str, Any]) -> Request:
+    options = _options(wire, raw)
     request = Request(
         model=wire.model,
         messages=_messages(wire, raw["input"]),
         settings=_settings(wire),
-        tools=tuple(_tool(tool, raw["tools"][index]) for index, tool in enumerate(wire.tools or ())),
-        tool_choice=_tool_choice(wire.tool_choice),
+        tools=_tools(wire.tools or (), raw, options),
+        tool_choice=_tool_choice(wire.tool_choice, raw, options),
         output=_output(wire.text),
-        provider_options=_options(wire, raw),
+        provider_options=options,
     )
     own = includes_of(request)
     if include := [each for each in wire.include or () if each not in own and each != LOGPROBS]:
@@ -347,7 +357,18 @@ def _settings(wire: _Body) -> Settings:
     )
 
 
-def _tool(spec: _Tool, raw: Mapping[str, Any]) -> Tool:
+def _tools(tools: Sequence[_Tool], raw: Mapping[str, Any], options: dict[str, Any]) -> tuple[Tool, ...]:
+    given = raw.get("tools") or ()
+    if any(tool.type != "function" for tool in tools):  # tools that the provider runs are no `Tool`
+        options["tools"] = given
+    return tuple(
+        _tool(tool, given[index], f"$.tools[{index}]") for index, tool in enumerate(tools) if tool.type == "function"
+    )
+
+
+def _tool(spec: _Tool, raw: Mapping[str, Any], where: str) -> Tool:
+    if spec.name is None:
+        raise MalformedError(f"{where}.name is missing")
     return Tool(
         name=spec.name,
         description=spec.description or "",
@@ -357,10 +378,19 @@ def _tool(spec: _Tool, raw: Mapping[str, Any]) -> Tool:
     )
 
 
-def _tool_choice(choice: ToolMode | _NamedChoice | None) -> ToolChoice | None:
-    if choice is None:
+def _tool_choice(
+    choice: ToolMode | _Choice | None, raw: Mapping[str, Any], options: dict[str, Any]
+) -> ToolChoice | None:
+    if not isinstance(choice, _Choice):
+        return None if choice is None else ToolChoice(mode=choice)
+    if choice.type != "function":
+        options["tool_choice"] = raw["tool_choice"]
         return None
-    return ToolChoice(name=choice.name) if isinstance(choice, _NamedChoice) else ToolChoice(mode=choice)
+    if choice.name is None:
+        raise MalformedError("$.tool_choice.name is missing")
+    if unknown := sorted(unnamed(raw["tool_choice"], _Choice.__struct_fields__)):
+        raise MalformedError(f"$.tool_choice contains the unknown field `{unknown[0]}`")
+    return ToolChoice(name=choice.name)
 
 
 def _output(options: _TextOptions | None) -> OutputSpec | None:
@@ -444,6 +474,8 @@ def _part(
         case _Refusal(refusal=refusal):
             return Text(text=refusal, refusal=True, provider_data=extra)
         case _InputImage():
+            if extra.get("detail") == DETAIL:
+                del extra["detail"]
             return _image(part, extra, where)
         case _InputFile():
             return _file(part, extra, where)
@@ -489,10 +521,11 @@ def _whole(response: Response, output: Sequence[Any]) -> dict[str, Any]:
 
 def _status(reason: FinishReason) -> tuple[str, dict[str, Any] | None]:
     """The status, and why the answer is incomplete. A refusal is complete; what a filter cut off is not."""
-    if reason.unified in {"stop", "tool_calls"} or (reason.unified, reason.raw) == ("content_filter", "completed"):
-        return "completed", None
     words = {"length": "max_output_tokens", "content_filter": "content_filter"}
-    return "incomplete", {"reason": words.get(reason.unified) or reason.raw or "other"}
+    word = words.get(reason.unified) or (reason.raw if reason.unified == "other" else None)
+    if word is None or (reason.unified, reason.raw) == ("content_filter", "completed"):
+        return "completed", None
+    return "incomplete", {"reason": word}
 
 
 def _item(part: Part, number: int, response_id: str | None) -> dict[str, Any]:

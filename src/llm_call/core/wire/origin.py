@@ -57,6 +57,7 @@ def own_request(request: Request, dialect: str, notices: Notices, *, cache_marke
         request = _without_options(request, notices)
     if not _may_keep(request):
         return request
+    left_out: list[str] = []
 
     def own(value: Keeper, field: str) -> Keeper | None:
         lost = [name for name, kept in value.provider_data.items() if name != dialect and _says_something(kept)]
@@ -65,13 +66,16 @@ def own_request(request: Request, dialect: str, notices: Notices, *, cache_marke
             for name in lost:
                 notices.add(f"{field}.provider_data.{name}", "dropped", "it goes back to the dialect it came in alone")
         if lost and isinstance(value, Text) and not value.text and dialect not in value.provider_data:
+            left_out.append(field)
             return None
         if not cache_markers and isinstance(value, _MARKABLE) and value.cache is not None:
             notices.add(f"{field}.cache", "dropped", "there are no markers here: what can be cached is, without them")
             value = replace(value, cache=None)
         return _own(value, dialect)
 
-    return _walked(request, own)
+    walked = _walked(request, own)
+    notices.pass_over(left_out)
+    return walked
 
 
 def _without_options(request: Request, notices: Notices) -> Request:

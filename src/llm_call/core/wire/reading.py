@@ -16,6 +16,7 @@ from llm_call.core.wire.origin import marked_events
 
 DONE = b"[DONE]"
 _EMPTY: tuple[Any, ...] = (None, [], {})
+_PAGE_HINT = "A web page came in the place of an answer: check the base URL, of which the end (/v1) is often missing."
 _STREAM_STARTS = b":deir"  # a comment, data, event, id, retry
 
 decode_json = msgspec.json.Decoder().decode
@@ -131,10 +132,9 @@ def json_or_none(data: bytes) -> Any:
 def unreadable(what: str, error: Exception, data: bytes) -> ProtocolError:
     """The error for a caller: what cannot be read, why, and the start of what came."""
     came = excerpt(data, 200) or "nothing"
-    return ProtocolError(
-        f"{what} cannot be read ({error}); what came: {came}",
-        hint="Check the base URL and the dialect; if they are right, the server is at fault.",
-    )
+    is_page = data.lstrip(BYTE_ORDER_MARK + b" \t\r\n").startswith(b"<")
+    hint = _PAGE_HINT if is_page else "Check the base URL and the dialect; if they are right, the server is at fault."
+    return ProtocolError(f"{what} cannot be read ({error}); what came: {came}", hint=hint)
 
 
 @contextmanager

@@ -64,6 +64,7 @@ def streamed(*frames: bytes) -> list[Event]:
 
 
 PING = event("ping")
+USAGE = {"input_tokens": 1, "output_tokens": 2}
 STOP = FinishReason(unified="stop", raw="end_turn")
 COUNTS = {
     "input_tokens": 3,
@@ -321,11 +322,21 @@ def test_an_input_that_came_as_text_or_whole_at_the_start_is_taken() -> None:
     assert fold(streamed(start(), block(0, {**call, "input": {"x": 1}}), end())).tool_calls[0].arguments == '{"x":1}'
 
 
+def test_an_answer_that_calls_ends_for_its_calls_whatever_the_word_was() -> None:
+    call = {"type": "tool_use", "id": "a", "name": "f", "input": {}}
+    reason = FinishReason(unified="tool_calls", raw="end_turn")
+    assert CODEC.decode_response(whole(call)).finish_reason == reason
+    assert fold(streamed(start(), block(0, call), end())).finish_reason == reason
+    assert CODEC.decode_response(whole(call, stop="max_tokens")).finish_reason.unified == "length"
+
+
 def test_what_a_block_brings_at_its_start_and_later_is_kept_together_and_handed_on_once() -> None:
     first, second = {**CITATION, "n": 1}, {**CITATION, "n": 2}
     begin = {"type": "text", "text": "a", "citations": [first], "x": {"y": 1}, "v": [1], "w": [1]}
     delta = {"type": "newer_delta", "x": {"z": 2}, "w": [2]}
-    events = streamed(start(), block(0, begin, {"type": "citations_delta", "citation": second}, delta), end())
+    events = streamed(
+        start(), block(0, begin, {"type": "citations_delta", "citation": second}, delta), end(usage=USAGE)
+    )
     kept = {"citations": [first, second], "x": {"y": 1, "z": 2}, "v": [1], "w": [1, 2]}
     assert fold(events).parts == (Text(text="a", provider_data={"anthropic_messages": kept}),)
     encoder = AnthropicMessagesServerCodec().stream_encoder()

@@ -278,7 +278,7 @@ def test_an_answer_is_written_as_clients_expect_it() -> None:
         (FinishReason(unified="content_filter", raw="stop"), "refusal"),
         (FinishReason(unified="other", raw="pause_turn"), "pause_turn"),
         (FinishReason(unified="other", raw="eos"), "eos"),
-        (FinishReason(unified="other"), "other"),
+        (FinishReason(unified="other"), "end_turn"),
     ],
 )
 def test_a_finish_reason_is_said_in_a_word_that_clients_know(reason: FinishReason, word: str) -> None:
@@ -421,3 +421,10 @@ def test_every_other_error_has_a_status_and_a_body(error: LLMCallError, status: 
     found, wire = SERVER.encode_error(error)
     said = msgspec.json.decode(wire)["error"]
     assert (found, said["type"], said["message"]) == (status, kind, f"{error.message} {error.hint}".strip())
+
+
+def test_an_unknown_finish_reason_and_unknown_counts_are_what_the_dialect_can_say() -> None:
+    answer = msgspec.json.decode(SERVER.encode_response(Response(model="m")))
+    assert (answer["stop_reason"], answer["usage"]) == ("end_turn", {"input_tokens": 0, "output_tokens": 0})
+    end = SERVER.stream_encoder().encode(ResponseEnd(finish_reason=FinishReason(unified="other"), usage=Usage()))
+    assert b'"usage":{"input_tokens":0,"output_tokens":0}' in end

@@ -187,6 +187,7 @@ def test_results_that_follow_each_other_go_into_one_content_and_name_their_funct
         ("messages", "translated"),
         ("messages[0].parts[2].arguments", "translated"),
         ("messages[1].parts[0].parts", "translated"),
+        ("messages[2].parts[0].parts", "translated"),
         ("messages[3].parts[0].parts", "translated"),
     }
 
@@ -195,10 +196,9 @@ def test_a_result_without_its_call_takes_the_functions_name_from_the_message() -
     given = Message(role="tool", name="add", parts=(ToolResult(call_id="c9", parts=(Text(text="2"),)),))
     assert sent(given)["contents"][0]["parts"][0]["functionResponse"]["name"] == "add"
     assert not notices(given)
-    assert not notices(assistant(CALL), Message(role="tool", name="add", parts=(ToolResult(call_id="c1"),)))
-    assert notices(assistant(CALL), Message(role="tool", name="ann", parts=(ToolResult(call_id="c1"),))) == {
-        ("messages[1].name", "dropped")
-    }
+    said = (ToolResult(call_id="c1", parts=(Text(text="2"),)),)
+    assert not notices(assistant(CALL), Message(role="tool", name="add", parts=said))
+    assert notices(assistant(CALL), Message(role="tool", name="ann", parts=said)) == {("messages[1].name", "dropped")}
 
 
 def test_a_call_and_its_result_may_share_a_users_message_with_words() -> None:
@@ -327,6 +327,9 @@ def test_what_another_dialect_thought_leaves_no_trace() -> None:
 # Tools and settings
 
 
+NAMED = {("tool_choice.mode", "translated")}
+
+
 @pytest.mark.parametrize(
     ("choice", "strict", "calling", "noticed"),
     [
@@ -334,9 +337,15 @@ def test_what_another_dialect_thought_leaves_no_trace() -> None:
         (ToolChoice(), None, {"mode": "AUTO"}, set()),
         (ToolChoice(mode="none"), None, {"mode": "NONE"}, set()),
         (ToolChoice(mode="required"), None, {"mode": "ANY"}, set()),
-        (ToolChoice(mode="required", name="f"), None, {"mode": "ANY", "allowedFunctionNames": ["f"]}, set()),
+        (ToolChoice(mode="required", name="f"), None, {"mode": "ANY", "allowedFunctionNames": ["f"]}, NAMED),
+        (ToolChoice(name="f"), None, {"mode": "ANY", "allowedFunctionNames": ["f"]}, set()),
         (None, True, {"mode": "VALIDATED"}, {("tools[0].strict", "translated")}),
-        (ToolChoice(), True, {"mode": "VALIDATED"}, {("tools[0].strict", "translated")}),
+        (
+            ToolChoice(),
+            True,
+            {"mode": "VALIDATED"},
+            {("tools[0].strict", "translated"), ("tool_choice", "translated")},
+        ),
         (ToolChoice(mode="required"), True, {"mode": "ANY"}, {("tools[0].strict", "translated")}),
         (ToolChoice(mode="none"), True, {"mode": "NONE"}, {("tools[0].strict", "dropped")}),
         (None, False, None, {("tools[0].strict", "dropped")}),
@@ -493,3 +502,16 @@ def test_what_the_dialect_and_the_profile_do_not_enforce_is_left_out_and_named()
         ("translated", "`const`"),
         ("translated", "1"),
     ]
+
+
+def test_several_system_messages_become_one_and_an_empty_one_none_with_a_notice() -> None:
+    first, second = message("system", "a"), message("system", "b")
+    assert sent(first, second, message("user", "hi"))["systemInstruction"] == {"parts": [{"text": "a"}, {"text": "b"}]}
+    assert notices(first, second, message("user", "hi")) == {("messages", "translated")}
+    assert notices(Message(role="system"), message("user", "hi")) == {("messages", "dropped")}
+
+
+def test_results_alone_in_a_users_message_and_space_around_arguments_are_named() -> None:
+    call = ToolCall(id="c1", name="add", arguments=' {"a": 1}\n')
+    given = (assistant(call), user(ToolResult(call_id="c1", parts=(Text(text="2"),))))
+    assert notices(*given) == {("messages[0].parts[0].arguments", "translated"), ("messages[1].role", "translated")}

@@ -204,6 +204,22 @@ def test_a_hint_that_is_heeded_needs_no_note() -> None:
     assert "asked to wait" not in failure(429, {"retry-after": "120"}, message="slow down").hint
 
 
-def test_an_empty_purse_is_not_told_to_wait() -> None:
-    assert "billing" in failure(429, {}, message="quota", code="insufficient_quota").hint
-    assert "less often" in failure(429, {}, message="slow down").hint
+@pytest.mark.parametrize(
+    ("status", "what_to_do"),
+    [
+        (400, "Change or leave out"),
+        (422, "Change or leave out"),
+        (429, "less often"),
+        (500, "ask again later"),
+        (503, "Ask again later"),
+    ],
+)
+def test_every_failure_says_what_to_do(status: int, what_to_do: str) -> None:
+    assert what_to_do in failure(status, message="no").hint
+    assert what_to_do in decode_http_error(status, {}, b"<html>no</html>").hint
+
+
+@pytest.mark.parametrize("code", ["insufficient_quota", "billing_hard_limit_reached", "billing_not_active"])
+def test_a_quota_that_is_used_up_is_not_to_be_waited_for(code: str) -> None:
+    assert "billing" in failure(429, code=code).hint
+    assert "billing" in decode_stream_error({"error": {"code": code}}).hint

@@ -148,7 +148,7 @@ ANSWERS: Mapping[str, tuple[bytes, tuple[bytes, ...], Response]] = {
                 ToolCall(id="call_0", name="f", arguments='{"x":1}'),
                 ToolCall(id="call_1", name="f", arguments=""),
             ),
-            finish_reason=FinishReason(unified="stop", raw="stop"),
+            finish_reason=FinishReason(unified="tool_calls", raw="stop"),
         ),
     ),
     "every call of a stream has the index 0": (
@@ -169,7 +169,7 @@ ANSWERS: Mapping[str, tuple[bytes, tuple[bytes, ...], Response]] = {
             id="c1",
             model="m1",
             parts=(ToolCall(id="a", name="f", arguments="1"), ToolCall(id="b", name="f", arguments="23")),
-            finish_reason=FinishReason(unified="stop", raw="stop"),
+            finish_reason=FinishReason(unified="tool_calls", raw="stop"),
         ),
     ),
     "two calls of the same id": (
@@ -182,7 +182,7 @@ ANSWERS: Mapping[str, tuple[bytes, tuple[bytes, ...], Response]] = {
             id="c1",
             model="m1",
             parts=(ToolCall(id="a", name="f", arguments=""), ToolCall(id="a", name="f", arguments="")),
-            finish_reason=FinishReason(unified="stop", raw="stop"),
+            finish_reason=FinishReason(unified="tool_calls", raw="stop"),
         ),
     ),
     "the function call of old": (
@@ -461,3 +461,15 @@ def test_a_failed_response_is_decoded_by_its_status_and_code() -> None:
     )
     assert type(error) is RateLimitError
     assert (error.retry_after, error.request_id, error.code) == (7.0, "r", "rate_limit_exceeded")
+
+
+@pytest.mark.parametrize("page", [b"<!DOCTYPE html><title>Hello</title>", b"\xef\xbb\xbf\n<html></html>"])
+def test_a_web_page_in_the_place_of_an_answer_says_to_check_the_base_url(page: bytes) -> None:
+    with pytest.raises(ProtocolError) as caught:
+        CODEC.decode_response(page)
+    assert "base URL" in caught.value.hint
+    decoder = CODEC.stream_decoder()
+    decoder.feed(page)
+    with pytest.raises(ProtocolError) as caught:
+        decoder.close()
+    assert "base URL" in caught.value.hint

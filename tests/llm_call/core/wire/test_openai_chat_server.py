@@ -26,10 +26,12 @@ from llm_call.core.domain.errors import (
 )
 from llm_call.core.domain.events import Event, PartDelta, PartEnd, PartStart, ResponseEnd, ResponseStart
 from llm_call.core.domain.messages import Media, Text, ToolCall
+from llm_call.core.domain.profile import Profile
 from llm_call.core.domain.request import OutputSpec, Settings, ToolChoice
 from llm_call.core.domain.response import FinishReason, Response, Usage
 from llm_call.core.wire.openai_chat import OpenAIChatCodec
 from llm_call.core.wire.openai_chat_server import OpenAIChatServerCodec
+from llm_call.core.wire.openai_responses import OpenAIResponsesCodec
 
 SERVER = OpenAIChatServerCodec()
 
@@ -74,6 +76,7 @@ def body(**fields: Any) -> bytes:
         (body(temperature="hot"), r"\$\.temperature"),
         (body(max_tokens=1.5), r"\$\.max_tokens"),
         (body(tools=[{"type": "web_search"}]), r"\$\.tools\[0\]"),
+        (body(tools=[{"type": "function"}]), r"\$\.tools\[0\]\.function is missing"),
         (body(tool_choice={"type": "function", "function": {"name": "f", "colour": 1}}), "colour"),
         (body(tool_choice="maybe"), r"\$\.tool_choice"),
         (body(response_format={"type": "json_schema"}), r"\$\.response_format\.json_schema is missing"),
@@ -174,7 +177,7 @@ def test_an_answer_is_written_as_clients_expect_it() -> None:
         (FinishReason(unified="content_filter", raw="SAFETY"), "content_filter"),
         (FinishReason(unified="content_filter", raw="stop"), "stop"),
         (FinishReason(unified="other", raw="eos"), "eos"),
-        (FinishReason(unified="other"), "other"),
+        (FinishReason(unified="other"), "stop"),
     ],
 )
 def test_a_finish_reason_is_said_in_a_word_that_clients_know(reason: FinishReason, word: str) -> None:
@@ -254,3 +257,27 @@ def test_every_other_error_has_a_status_and_a_body(error: LLMCallError, status: 
     said = msgspec.json.decode(wire)["error"]
     assert said["code"] == code
     assert said["message"] == f"{error.message} {error.hint}".strip()
+
+
+def test_tools_that_are_no_functions_and_choices_of_several_go_back_as_they_came() -> None:
+    tools = [{"type": "function", "function": {"name": "f"}}, {"type": "custom", "custom": {"name": "c"}}]
+    choice = {"type": "allowed_tools", "allowed_tools": {"mode": "auto", "tools": tools[1:]}}
+    request, _ = SERVER.decode_request(body(tools=tools, tool_choice=choice))
+    assert [tool.name for tool in request.tools] == ["f"]
+    wire = OpenAIChatCodec().encode_request(request, stream=False, profile=Profile())
+    sent = msgspec.json.decode(wire.body)
+    assert (sent["tools"], sent["tool_choice"]) == (tools, choice)
+    elsewhere = OpenAIResponsesCodec().encode_request(request, stream=False, profile=Profile())
+    named = {notice.field for notice in elsewhere.notices if notice.fate == "dropped"}
+    assert {"provider_options.tools", "provider_options.tool_choice"} <= named
+
+
+def test_an_unknown_finish_reason_is_sent_as_a_stop() -> None:
+    answer = msgspec.json.decode(SERVER.encode_response(Response(model="m")))
+    assert answer["choices"][0]["finish_reason"] == "stop"
+
+
+def test_usage_that_is_half_known_is_left_out() -> None:
+    assert b"usage" not in SERVER.encode_response(Response(model="m", usage=Usage(output_tokens=3)))
+    end = ResponseEnd(finish_reason=FinishReason(unified="stop"), usage=Usage(output_tokens=3))
+    assert b"usage" not in SERVER.stream_encoder().encode(end)

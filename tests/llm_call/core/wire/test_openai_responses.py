@@ -75,7 +75,7 @@ def test_a_request_of_every_field_is_sent_as_the_dialect_says() -> None:
                 "role": "user",
                 "content": [
                     {"type": "input_text", "text": "see"},
-                    {"type": "input_image", "image_url": "data:image/png;base64,iVBORw=="},
+                    {"type": "input_image", "image_url": "data:image/png;base64,iVBORw==", "detail": "auto"},
                 ],
             },
             {
@@ -176,7 +176,7 @@ def test_media_go_in_the_part_that_the_dialect_has_for_them() -> None:
     )
     assert body["input"][0]["content"] == [
         {"type": "input_image", "image_url": "https://x.org/a", "detail": "low"},
-        {"type": "input_image", "file_id": "f1"},
+        {"type": "input_image", "file_id": "f1", "detail": "auto"},
         {"type": "input_file", "filename": "a.pdf", "file_data": "data:application/pdf;base64,YWJj"},
         {"type": "input_file", "file_url": "https://x.org/a.pdf"},
         {"type": "input_file", "file_id": "f2"},
@@ -415,7 +415,7 @@ def test_each_tool_result_becomes_an_item_before_the_users_words() -> None:
         {
             "type": "function_call_output",
             "call_id": "1",
-            "output": [{"type": "input_image", "image_url": "data:image/png;base64,eA=="}],
+            "output": [{"type": "input_image", "image_url": "data:image/png;base64,eA==", "detail": "auto"}],
         },
         {"type": "function_call_output", "call_id": "2", "output": ""},
         {"type": "message", "role": "user", "content": "and?"},

@@ -21,8 +21,10 @@ from llm_call.core.domain.errors import (
 )
 from llm_call.core.domain.events import Event, PartDelta, PartEnd, PartStart, ResponseEnd, ResponseStart, fold
 from llm_call.core.domain.messages import Media, Message, Reasoning, Text, ToolCall, ToolResult, message
+from llm_call.core.domain.profile import Profile
 from llm_call.core.domain.request import OutputSpec, Settings, Tool, ToolChoice
 from llm_call.core.domain.response import FinishReason, Response, Usage
+from llm_call.core.wire.openai_chat import OpenAIChatCodec
 from llm_call.core.wire.openai_responses import OpenAIResponsesCodec
 from llm_call.core.wire.openai_responses_server import OpenAIResponsesServerCodec
 
@@ -63,10 +65,10 @@ def content(part: dict[str, Any]) -> bytes:
         (content({"type": "input_file", "file_data": "data:a/b;base64,?"}), r"\[0\]\.file_data is no base64"),
         (body(temperature="hot"), r"\$\.temperature"),
         (body(max_output_tokens=1.5), r"\$\.max_output_tokens"),
-        (body(tools=[{"type": "web_search"}]), r"\$\.tools\[0\]"),
+        (body(tools=[{"type": "function"}]), r"\$\.tools\[0\]\.name is missing"),
         (body(tool_choice={"type": "function", "name": "f", "colour": 1}), "colour"),
         (body(tool_choice="maybe"), r"\$\.tool_choice"),
-        (body(tool_choice={"type": "allowed_tools"}), r"\$\.tool_choice"),
+        (body(tool_choice={"type": "function"}), r"\$\.tool_choice\.name is missing"),
         (body(text={"format": {"type": "json_schema"}}), r"\$\.text\.format needs a name and a schema"),
         (body(reasoning="much"), r"\$\.reasoning"),
     ],
@@ -234,7 +236,7 @@ def test_an_answer_is_written_as_clients_expect_it() -> None:
         ],
         "usage": {
             "input_tokens": 7,
-            "input_tokens_details": {"cached_tokens": 2},
+            "input_tokens_details": {"cached_tokens": 2, "cache_write_tokens": 0},
             "output_tokens": 3,
             "output_tokens_details": {"reasoning_tokens": 1},
             "total_tokens": 10,
@@ -252,7 +254,7 @@ def test_an_answer_is_written_as_clients_expect_it() -> None:
         (FinishReason(unified="content_filter", raw="completed"), "completed", None),
         (FinishReason(unified="content_filter", raw="SAFETY"), "incomplete", {"reason": "content_filter"}),
         (FinishReason(unified="other", raw="eos"), "incomplete", {"reason": "eos"}),
-        (FinishReason(unified="other"), "incomplete", {"reason": "other"}),
+        (FinishReason(unified="other"), "completed", None),
     ],
 )
 def test_a_finish_reason_is_said_in_words_that_clients_know(reason: FinishReason, status: str, details: Any) -> None:
@@ -374,3 +376,48 @@ def test_an_error_in_a_stream_says_what_the_apis_own_event_says() -> None:
         "too much Wait.",
         None,
     )
+
+
+def test_tools_that_the_provider_runs_and_choices_of_several_go_back_as_they_came() -> None:
+    tools = [{"type": "function", "name": "f", "parameters": None}, {"type": "web_search", "filters": {"x": 1}}]
+    choice = {"type": "allowed_tools", "mode": "auto", "tools": tools[1:]}
+    request, _ = SERVER.decode_request(body(tools=tools, tool_choice=choice))
+    assert request.tools == (Tool(name="f"),)
+    wire = OpenAIResponsesCodec().encode_request(request, stream=False, profile=Profile())
+    sent = msgspec.json.decode(wire.body)
+    assert (sent["tools"], sent["tool_choice"]) == (tools, choice)
+    elsewhere = OpenAIChatCodec().encode_request(request, stream=False, profile=Profile())
+    named = {notice.field for notice in elsewhere.notices if notice.fate == "dropped"}
+    assert {"provider_options.tools", "provider_options.tool_choice"} <= named
+
+
+def test_an_unknown_finish_reason_is_a_completed_answer() -> None:
+    answer = msgspec.json.decode(SERVER.encode_response(Response(model="m")))
+    assert (answer["status"], answer["incomplete_details"]) == ("completed", None)
+
+
+def test_the_usage_has_every_number_that_the_vendors_types_demand() -> None:
+    known = Response(model="m", usage=Usage(input_tokens=2, output_tokens=3))
+    assert msgspec.json.decode(SERVER.encode_response(known))["usage"] == {
+        "input_tokens": 2,
+        "input_tokens_details": {"cached_tokens": 0, "cache_write_tokens": 0},
+        "output_tokens": 3,
+        "output_tokens_details": {"reasoning_tokens": 0},
+        "total_tokens": 5,
+    }
+    half_known = Response(model="m", usage=Usage(output_tokens=3))
+    assert msgspec.json.decode(SERVER.encode_response(half_known))["usage"] is None
+
+
+def test_the_pieces_of_a_text_have_their_list_of_logprobs() -> None:
+    encoder = SERVER.stream_encoder()
+    events = (PartStart(index=0, part=Text(text="")), PartDelta(index=0, text="hi"), PartEnd(index=0))
+    written = events_of(b"".join(encoder.encode(event) for event in events))
+    assert [event["logprobs"] for event in written if "output_text" in event["type"]] == [[], []]
+
+
+def test_the_arguments_that_are_done_say_whose_they_are() -> None:
+    encoder = SERVER.stream_encoder()
+    events = (PartStart(index=0, part=ToolCall(id="c", name="f", arguments="{}")), PartEnd(index=0))
+    written = events_of(b"".join(encoder.encode(event) for event in events))
+    assert [event["name"] for event in written if event["type"].endswith("arguments.done")] == ["f"]

@@ -250,3 +250,21 @@ def test_what_a_client_says_to_its_own_provider_is_not_said_to_another(server: S
 def test_what_the_caller_says_goes_to_any_provider() -> None:
     request = Request(model="m", messages=(message("user", "hi"),), provider_options={"x_own": OWN})
     assert all(OWN.encode() in encoded(request, dialect).body for dialect in DIALECTS)
+
+
+def test_a_notice_names_the_callers_own_places_behind_what_is_left_out() -> None:
+    foreign = Text(text="", provider_data={"elsewhere": {"block": 1}})
+    named = Media(media_type="image/png", data=b"x", name="a.png")
+    result = ToolResult(call_id="c", parts=(foreign, named))
+    request = Request(
+        model="m",
+        messages=(
+            Message(role="assistant", parts=(ToolCall(id="c", name="f", arguments="{}"),)),
+            Message(role="user", parts=(foreign, result, foreign, named)),
+        ),
+    )
+    for name in DIALECTS:
+        if name != "openai_chat":  # which takes no image in a result
+            wire = codec(name).encode_request(request, stream=False, profile=Profile())
+            fields = [notice.field for notice in wire.notices if notice.field.endswith(".name")]
+            assert fields == ["messages[1].parts[1].parts[1].name", "messages[1].parts[3].name"]
