@@ -41,7 +41,7 @@ def test_provider_options_reach_the_wire_as_they_are() -> None:
         ({"tool_choice": "sometimes"}, "sometimes"),
         ({"max_tokens": "many"}, "int"),
         ({"stop": 1}, "array"),
-        ({"temprature": 1}, "temprature"),
+        ({"tempo": 1}, "tempo"),
     ],
 )
 def test_what_is_wrong_is_said(options: AskOptions, said: str) -> None:
