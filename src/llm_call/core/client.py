@@ -13,6 +13,7 @@ from llm_call.core.cache import Caching, MemoryCache, ResponseCache
 from llm_call.core.call_config import CallConfig, read_config
 from llm_call.core.domain.bill import Pricing, known_price
 from llm_call.core.domain.embedding import Embeddings
+from llm_call.core.domain.errors import ConfigError
 from llm_call.core.domain.messages import Message, message
 from llm_call.core.domain.request import Request
 from llm_call.core.domain.result import Result
@@ -248,8 +249,14 @@ def _rounds(call: CallConfig) -> int:
 
 
 def _messages(prompt: str | Sequence[Message], system: str | None) -> tuple[Message, ...]:
-    said = (message("user", prompt),) if isinstance(prompt, str) else tuple(prompt)
+    said = (message("user", prompt),) if isinstance(prompt, str) else _checked(prompt)
     return (message("system", system), *said) if system else said
+
+
+def _checked(prompt: Sequence[Message]) -> tuple[Message, ...]:
+    if isinstance(prompt, Sequence) and all(isinstance(each, Message) for each in prompt):
+        return tuple(prompt)
+    raise ConfigError("a prompt is text, or messages", hint='Give "...", or [llm_call.message("user", "...")].')
 
 
 class _Portal:

@@ -230,6 +230,13 @@ def test_the_functions_of_the_package_use_the_users_settings(monkeypatch: pytest
     assert asyncio.run(llm_call.call({"question": "hi"})).value == "hello"
 
 
+@pytest.mark.parametrize("prompt", [None, 1, b"hi", ["hi"], {"role": "user"}])
+def test_a_prompt_that_is_neither_text_nor_messages_is_refused(prompt: Any) -> None:
+    with pytest.raises(ConfigError) as caught:
+        Client().ask_sync(prompt, model="local/smollm2-135m")
+    assert "a prompt is text, or messages" in caught.value.message
+
+
 def test_an_unknown_argument_is_refused_and_not_passed_over() -> None:
     ours, transport = client()
     with pytest.raises(ConfigError, match="modle") as caught:

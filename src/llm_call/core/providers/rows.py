@@ -75,7 +75,7 @@ IN_PROCESS = Provider(
     patterns=("local/*",),
     base_url="in-process",
     transport="local",
-    profile=replace(LLAMA_CPP, stream_only=True, media=(), schema_hint="fields", prices=FREE),
+    profile=replace(LLAMA_CPP, stream_only=True, media=(), tools=False, schema_hint="fields", prices=FREE),
     tested="real server",
 )
 
