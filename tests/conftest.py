@@ -1,6 +1,7 @@
 """What every test stands on: no key, no settings and no folder of the person who runs it; profiles for properties."""
 
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -20,6 +21,9 @@ for _profile, _cases, _laws in (("test", 60, 2_000), ("prove", 1_500, 10_000)):
     )
     settings.register_profile(f"{_profile}-laws", settings.get_profile(_profile), max_examples=_laws)
 settings.load_profile(os.environ.get("LLM_CALL_TEST_PROFILE", "test"))
+
+# A shell that starts the tests in the background has them ignore interrupts, and with them every program they start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 _FOREIGN = ("LLM_CALL_", "OPENAI_", "ANTHROPIC_", "GEMINI_", "GOOGLE_", "AZURE_", "AWS_", "CLOUDSDK_")
 _PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
