@@ -139,7 +139,7 @@ class Client:
             UnsupportedError: The model's dialect has no embeddings.
             LLMCallError: There is no answer; the error's trace tells what was tried.
         """
-        said = [message("user", text) for text in ((texts,) if isinstance(texts, str) else texts)]
+        said = [message("user", text) for text in _texts(texts)]
         return await self._engine.embed(self.plan(said, default_validate=False, **options), dimensions)
 
     def embed_sync(
@@ -251,6 +251,14 @@ def _rounds(call: CallConfig) -> int:
 def _messages(prompt: str | Sequence[Message], system: str | None) -> tuple[Message, ...]:
     said = (message("user", prompt),) if isinstance(prompt, str) else _checked(prompt)
     return (message("system", system), *said) if system else said
+
+
+def _texts(texts: str | Sequence[str]) -> tuple[str, ...]:
+    if isinstance(texts, str):
+        return (texts,)
+    if isinstance(texts, Sequence) and all(isinstance(each, str) for each in texts):
+        return tuple(texts)
+    raise ConfigError("what is embedded is a text, or texts", hint='Give "...", or ["...", "..."].')
 
 
 def _checked(prompt: Sequence[Message]) -> tuple[Message, ...]:

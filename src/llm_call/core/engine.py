@@ -156,6 +156,19 @@ class Engine:
         """
         plan, record = self._ordered(plan), self._record(plan)
         scope = CallScope(plan.model, plan.request, stream=False)
+        try:
+            with entered(self._call_hooks, scope):
+                found = await self._embedded(_hooked(plan, scope), record, scope, dimensions)
+                response = Response(model=found.model, usage=found.usage)
+                judgement = Judgement(ok=True, value=found, verdicts=())
+                record.end_round("embed", response, judgement)
+                scope.result = result = record.result(response, judgement, self._clock.now())
+        except LLMCallError as error:
+            self._add_trace(error, record)
+            raise
+        return result
+
+    async def _embedded(self, plan: Plan, record: CallRecord, scope: CallScope, dimensions: int | None) -> Embeddings:
         texts = tuple(message.text for message in plan.request.messages)
 
         async def attempt(turn: Turn) -> Embeddings:
@@ -166,17 +179,7 @@ class Engine:
 
             return await self._attempt(plan, record, turn, sent, read_embeddings(len(texts)))
 
-        try:
-            with entered(self._call_hooks, scope):
-                found = await self._attempts(plan, record, attempt)
-                response = Response(model=found.model, usage=found.usage)
-                judgement = Judgement(ok=True, value=found, verdicts=())
-                record.end_round("embed", response, judgement)
-                scope.result = result = record.result(response, judgement, self._clock.now())
-        except LLMCallError as error:
-            self._add_trace(error, record)
-            raise
-        return result
+        return await self._attempts(plan, record, attempt)
 
     @asynccontextmanager
     async def stream(self, plan: Plan) -> AsyncIterator[LiveAnswer]:

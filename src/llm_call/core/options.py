@@ -84,21 +84,38 @@ def read_options(options: Mapping[str, Any]) -> Options:
     Raises:
         ConfigError: One is unknown or wrong.
     """
+    _check_kinds(options)
     rest = dict(options)
-    system, schema, checks = rest.pop("system", None), rest.pop("schema", None), rest.pop("validate", ())
+    system, schema, checks = rest.pop("system", None), rest.pop("schema", None), rest.pop("validate", None) or ()
     request = Request(
         model="",
         messages=(),
         settings=converted({field: rest.pop(name) for name, field in SETTINGS.items() if name in rest}, Settings),
-        tools=_tools(rest.pop("tools", ())),
+        tools=_tools(rest.pop("tools", None) or ()),
         tool_choice=_tool_choice(rest.pop("tool_choice", None)),
         output=None if schema is None else OutputSpec(schema=schema),
-        provider_options=rest.pop("provider_options", {}),
+        provider_options=rest.pop("provider_options", None) or {},
     )
     if "retry" in rest:
         rest["retry_config"] = rest.pop("retry")
     call = read_call(rest, what="ask")
     return Options(call=call, request=request, validators=validators(call, checks), system=system)
+
+
+_KINDS: Mapping[str, tuple[type, str]] = {
+    "system": (str, "a text"),
+    "validate": (Sequence, "a list of checks"),
+    "tools": (Sequence, "a list of llm_call.Tool values"),
+    "provider_options": (Mapping, "a mapping"),
+}
+
+
+def _check_kinds(options: Mapping[str, Any]) -> None:
+    """Refuse what is not of the kind that its option takes, where nothing else would before it is sent."""
+    for name, (kind, words) in _KINDS.items():
+        value = options.get(name)
+        if value is not None and (not isinstance(value, kind) or (kind is Sequence and isinstance(value, str | bytes))):
+            raise ConfigError(f"ask: {name} is {words}, not {type(value).__name__}", hint=f"Give {words}.")
 
 
 def validators(call: CallConfig, checks: Sequence[Check]) -> tuple[Validator, ...]:

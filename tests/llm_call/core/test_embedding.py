@@ -1,10 +1,15 @@
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from llm_call.core.client import Client
-from llm_call.core.domain.errors import NotFoundError, ProtocolError, UnsupportedError
+from llm_call.core.domain.errors import ConfigError, NotFoundError, ProtocolError, UnsupportedError
+from llm_call.core.domain.messages import message
+from llm_call.core.hooks import CallScope
 from llm_call.core.router import Router
 from llm_call.testing.scripted import ScriptedReply, ScriptedTransport, Step, error_reply
 
@@ -45,6 +50,27 @@ def test_a_failure_that_passes_is_retried_and_others_are_asked_in_turn() -> None
     result = ours.embed_sync("a", model="openai/e", fallback_models=("openai/f",), retry=steady)
     assert [attempt.target for attempt in result.trace.attempts] == ["openai/e", "openai/e", "openai/f"]
     assert len(transport.requests) == 3
+
+
+def test_a_hook_that_replaces_the_request_replaces_the_texts() -> None:
+    @contextmanager
+    def hide(call: CallScope) -> Iterator[None]:
+        call.request = replace(call.request, messages=(message("user", "hidden"),))
+        yield
+
+    transport = ScriptedTransport(answer([1.0]))
+    router = Router(credentials={"OPENAI_API_KEY": "k"})
+    ours = Client(router=router, transports={"http": lambda: transport}, call_hooks=(hide,))
+    assert ours.embed_sync("secret", model="openai/e").ok
+    assert transport.bodies[0]["input"] == ["hidden"]
+
+
+@pytest.mark.parametrize("texts", [None, 5, [1], ["a", None], b"bytes"])
+def test_what_is_no_text_is_refused_before_anything_is_sent(texts: Any) -> None:
+    ours, transport = client(answer([1.0]))
+    with pytest.raises(ConfigError):
+        ours.embed_sync(texts, model="openai/e")
+    assert not transport.requests
 
 
 def test_an_error_tells_what_was_tried() -> None:

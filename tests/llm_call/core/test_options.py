@@ -5,7 +5,7 @@ import pytest
 from llm_call.core.client import Client
 from llm_call.core.domain.errors import ConfigError
 from llm_call.core.domain.request import Tool, ToolChoice
-from llm_call.core.options import AskOptions, read_options
+from llm_call.core.options import read_options
 from llm_call.core.router import Router
 from llm_call.testing.scripted import ScriptedTransport, chat_reply
 
@@ -41,10 +41,15 @@ def test_provider_options_reach_the_wire_as_they_are() -> None:
         ({"tool_choice": "sometimes"}, "sometimes"),
         ({"max_tokens": "many"}, "int"),
         ({"stop": 1}, "array"),
+        ({"validate": 5}, "validate"),
+        ({"validate": "contains"}, "validate"),
+        ({"tools": 5}, "tools"),
+        ({"system": 5}, "system"),
+        ({"provider_options": 5}, "provider_options"),
         ({"tempo": 1}, "tempo"),
     ],
 )
-def test_what_is_wrong_is_said(options: AskOptions, said: str) -> None:
+def test_what_is_wrong_is_said(options: Any, said: str) -> None:
     with pytest.raises(ConfigError) as caught:
         Client().plan("hi", **options)
     assert said in caught.value.message
@@ -64,3 +69,8 @@ def test_each_prompt_has_its_own_messages_whatever_was_read_before() -> None:
         ["Be brief.", "one"],
         ["Be brief.", "two"],
     ]
+
+
+def test_nothing_given_is_as_good_as_left_out() -> None:
+    options: Any = dict.fromkeys(("validate", "tools", "tool_choice", "provider_options", "system", "schema", "retry"))
+    assert read_options(options) == read_options({})
