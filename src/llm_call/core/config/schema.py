@@ -16,10 +16,14 @@ from llm_call.core.domain.errors import ConfigError
 from llm_call.core.domain.profile import Prices
 from llm_call.core.domain.setting import Access, access_of, meaning_of, plain_type, setting
 from llm_call.core.policy.backoff import Backoff
+from llm_call.core.policy.breaker import BreakerPolicy
+from llm_call.core.policy.limits import ConcurrencyPolicy, Limit
 from llm_call.core.policy.retry import RetryPolicy
+from llm_call.core.policy.retry_budget import RetryBudgetPolicy
 from llm_call.core.policy.routing import Route
 from llm_call.core.providers.registry import DEFAULT_PROXY_URL
 from llm_call.core.providers.user_rows import ProviderTable
+from llm_call.core.state.gates import GatePolicies
 from llm_call.core.transport.base import HttpSettings, Timeouts
 from llm_call.core.transport.cassette import Mode
 from llm_call.core.transport.local import LocalSettings
@@ -87,6 +91,9 @@ class Config(Struct, frozen=True, kw_only=True):
     claude_proxy_url: Annotated[str, setting("Where the Claude proxy listens.", access="local")] = DEFAULT_PROXY_URL
     timeouts: Timeouts = Timeouts()
     retry: RetrySettings = RetrySettings()
+    retry_budget: RetryBudgetPolicy = RetryBudgetPolicy()
+    breaker: BreakerPolicy = BreakerPolicy()
+    concurrency: ConcurrencyPolicy = ConcurrencyPolicy()
     http: HttpSettings = HttpSettings()
     local: LocalSettings = LocalSettings()
     cache: CacheSettings = CacheSettings()
@@ -94,11 +101,18 @@ class Config(Struct, frozen=True, kw_only=True):
     telemetry: TelemetrySettings = TelemetrySettings()
     aliases: Annotated[Mapping[str, str], setting("What a name of your own stands for.", access="free")] = {}
     routes: Mapping[str, Route] = {}
+    limits: Mapping[str, Limit] = {}
     prices: Mapping[str, Prices] = {}
     providers: Mapping[str, ProviderTable] = {}
 
     def __post_init__(self) -> None:
         check_url("claude_proxy_url", self.claude_proxy_url)
+
+    def gates(self) -> GatePolicies:
+        """What holds at the gates."""
+        return GatePolicies(
+            breaker=self.breaker, concurrency=self.concurrency, retry_budget=self.retry_budget, limits=self.limits
+        )
 
 
 def field_types(type_: type[Struct]) -> Mapping[str, Any]:

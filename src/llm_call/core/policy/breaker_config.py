@@ -21,9 +21,11 @@ Seconds = Annotated[float, Meta(gt=0)]
 
 
 class BreakerConfig(Struct, frozen=True, kw_only=True):
-    """The keys. `window_size` and `timeout`, the time open, are in seconds; `half_open` is how many calls at a time are
-    let through after it. `excluded_exceptions` are names of classes that do not count, nor what is derived from them.
-    """  # fmt: skip
+    """The keys. `window_size` and `timeout`, which is the time open, are in seconds.
+
+    `half_open` is how many calls at a time are let through after that. `excluded_exceptions` are names of classes that
+    do not count, nor what is derived from them.
+    """
 
     failure_threshold: Count = 5
     window_size: Seconds = 60.0

@@ -69,23 +69,23 @@ class ConcurrencyPolicy(Struct, frozen=True, kw_only=True):
     down, which a start of 20 would do to every larger batch. The first 429 cuts to a share of what is under way then.
     """
 
-    adaptive: Annotated[bool, setting("Whether a rate limit (429) makes fewer calls go out at a time.", access="free")] = (
-        True
-    )
+    adaptive: Annotated[
+        bool, setting("Whether a rate limit (429) makes fewer calls go out at a time.", access="free")
+    ] = True
     start: Annotated[
         Annotated[int, Meta(ge=1)] | None,
         setting("Calls at a time in the beginning; without it as many as come.", access="free"),
     ] = None
-    most: Annotated[
-        Annotated[int, Meta(ge=1)] | None, setting("Calls at a time, at the most.", access="free")
-    ] = None
+    most: Annotated[Annotated[int, Meta(ge=1)] | None, setting("Calls at a time, at the most.", access="free")] = None
     cut: Annotated[
         float, Meta(gt=0, lt=1), setting("The share of the calls under way that a rate limit leaves.", access="free")
     ] = 0.5
     calm: Annotated[
         float,
         Meta(ge=0),
-        setting("Seconds without a rate limit after which the number doubles instead of growing by one.", access="free"),
+        setting(
+            "Seconds without a rate limit after which the number doubles instead of growing by one.", access="free"
+        ),
     ] = 60.0
 
 

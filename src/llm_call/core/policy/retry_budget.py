@@ -20,9 +20,9 @@ class RetryBudgetPolicy(Struct, frozen=True, kw_only=True):
         float, Meta(ge=0), setting("Retries that are there at rest; time refills up to here.", access="free")
     ] = 10.0
     ratio: Annotated[float, Meta(ge=0), setting("Retries that each success adds.", access="free")] = 0.2
-    per_second: Annotated[float, Meta(ge=0), setting("Retries that each second adds, up to the floor.", access="free")] = (
-        0.1
-    )
+    per_second: Annotated[
+        float, Meta(ge=0), setting("Retries that each second adds, up to the floor.", access="free")
+    ] = 0.1
     most: Annotated[float, Meta(ge=0), setting("Retries that successes can save up.", access="free")] = 100.0
 
 

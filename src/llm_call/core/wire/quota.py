@@ -29,7 +29,8 @@ class _Form(Struct, frozen=True):
 
 
 def _form(what: Literal["requests", "tokens"], pattern: str, *, gradual: bool = True) -> _Form:
-    return _Form(what, *(pattern.format(part) for part in ("remaining", "limit", "reset")), gradual)
+    remaining, limit, reset = map(pattern.format, ("remaining", "limit", "reset"))
+    return _Form(what, remaining, limit, reset, gradual)
 
 
 # OpenAI: the time until the limit "resets to its initial state"; Anthropic: when it "will be fully replenished".
