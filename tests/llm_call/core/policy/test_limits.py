@@ -99,9 +99,11 @@ def test_it_grows_by_one_in_the_time_of_a_call_and_after_a_calm_minute_it_double
 
 def test_a_set_start_doubles_until_the_first_rate_limit() -> None:
     sizes = Concurrency(ConcurrencyPolicy(start=4, most=10))
-    for _ in range(4):
-        sizes.succeeded(4, 0.0)
-    assert sizes.limit == 8 or sizes.limit == 5
+    grown = []
+    for _ in range(8):
+        sizes.succeeded(int(sizes.limit), 0.0)
+        grown.append(sizes.limit)
+    assert grown == [5, 6, 7, 8, 9, 10, 10, 10]
 
 
 def test_it_does_not_grow_while_it_holds_nobody_back() -> None:
