@@ -34,7 +34,6 @@ from typing import Any
 
 from llm_call.core.domain.trace import Failure, Trace
 
-
 OUT_OF_QUOTA = frozenset(
     {
         "insufficient_quota",
