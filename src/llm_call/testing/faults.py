@@ -285,7 +285,7 @@ _EVERY = (
     _instead("error_body", "with an error in it", lambda _said: b'{"error":{"message":"it broke"}}'),
     _instead("no_choices", "with no choices", lambda _said: b'{"model":"m","choices":[]}'),
     _instead("null_choices", "with null for choices", lambda _said: b'{"model":"m","choices":null}'),
-    _instead("wrong_encoding", "in Latin-1", lambda _said: _message(content="caf\u00e9").decode().encode("latin-1")),
+    _instead("wrong_encoding", "in Latin-1", lambda _said: _message(content="\u00e9").decode().encode("latin-1")),
     _anyhow(
         "compressed",
         "bodies",
@@ -315,7 +315,7 @@ _EVERY = (
     _midway("error_event", "an error of no known code", event({"error": {"message": "it broke", "code": "oops"}})),
     _midway("named_error", "an event named error, with a sentence", b"event: error\ndata: it broke\n\n"),
     _midway("unreadable_event", "an event that is half JSON", b'data: {"choices":[{"ind\n\n'),
-    _midway("event_encoding", "an event in Latin-1", b'data: {"choices":[{"delta":{"content":"caf\xe9"}}]}\n\n'),
+    _midway("event_encoding", "an event in Latin-1", b'data: {"choices":[{"delta":{"content":"\xe9"}}]}\n\n'),
     _midway("other_event", "an event of another kind", b'data: {"choices":[{"delta":"x"}]}\n\n'),
     _midway("endless", "comments without an end (16 MB)", *[_FILLER] * 230),
     Fault(
