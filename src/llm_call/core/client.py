@@ -9,6 +9,7 @@ from typing import Any, Self, TypeVar, Unpack
 
 from msgspec.structs import replace
 
+from llm_call.core.attempts import Attempts
 from llm_call.core.cache import Caching, MemoryCache, ResponseCache
 from llm_call.core.call_config import CallConfig, read_config
 from llm_call.core.domain.bill import Pricing, known_price
@@ -17,16 +18,18 @@ from llm_call.core.domain.errors import ConfigError
 from llm_call.core.domain.messages import Message, message
 from llm_call.core.domain.request import Request
 from llm_call.core.domain.result import Result
-from llm_call.core.engine import Engine, Plan
+from llm_call.core.engine import Engine
 from llm_call.core.hooks import AttemptHook, CallHook
 from llm_call.core.live import LiveAnswer
 from llm_call.core.options import AskOptions, EmbedOptions, read_options, validators
+from llm_call.core.plan import Plan
 from llm_call.core.policy.budget import Budget
 from llm_call.core.policy.retry import RetryPolicy
 from llm_call.core.policy.retry_config import retry_policy
 from llm_call.core.providers.registry import TransportName
 from llm_call.core.providers.transports import TransportFactory, transport_factories
 from llm_call.core.retry import Chance
+from llm_call.core.review import Reviewer
 from llm_call.core.router import Router
 from llm_call.core.transport.base import Clock, Timeouts, Transport
 from llm_call.core.validation.base import Validator
@@ -43,6 +46,7 @@ class Client:
     policy of the calls that name none. `clock` and `chance` replace time and randomness. `pricing` knows what a charge
     comes to. `call_hooks` are entered around every call, `attempt_hooks` around every attempt (`core.hooks` says how).
     `cache` keeps the answers of calls that have a `cache_key`: in memory, unless another is given here or set later.
+    `reviewer` has people decide what the ladder hands to them.
     """
 
     def __init__(
@@ -59,6 +63,7 @@ class Client:
         call_hooks: Sequence[CallHook] = (),
         attempt_hooks: Sequence[AttemptHook] = (),
         cache: ResponseCache | None = None,
+        reviewer: Reviewer | None = None,
     ) -> None:
         self.cache = cache or MemoryCache()
         self.router = router or Router()
@@ -71,13 +76,11 @@ class Client:
         self._timeouts = timeouts or Timeouts()
         self._retry = retry or RetryPolicy()
         self._engine = Engine(
-            self._transport,
-            clock=clock,
-            chance=chance,
+            Attempts(self._transport, clock=clock, chance=chance, hooks=attempt_hooks),
             pricing=pricing,
             call_hooks=call_hooks,
-            attempt_hooks=attempt_hooks,
             observe=self.router.observe,
+            reviewer=reviewer,
         )
 
     async def ask(self, prompt: str | Sequence[Message], **options: Unpack[AskOptions]) -> Result[Any]:

@@ -206,8 +206,9 @@ def test_a_missing_key_is_its_own_error() -> None:
 
 def test_fallback_models_are_asked_in_turn() -> None:
     clock = FakeClock()
-    ours, transport = client(error_reply(401), chat_reply("second"), clock=clock)
-    result = clock.run(ours.ask("hi", model="openai/one", fallback_models=["openai/two"]))
+    ours, transport = client(error_reply(503), chat_reply("second"), clock=clock)
+    once = {"max_attempts": 1}
+    result = clock.run(ours.ask("hi", model="openai/one", fallback_models=["openai/two"], retry=once))
     assert result.value == "second"
     assert [body["model"] for body in transport.bodies] == ["one", "two"]
 

@@ -1,0 +1,70 @@
+"""What follows an answer that was rejected, or no answer at all: the ladder, as data. Pure."""
+
+from typing import Literal
+
+from msgspec import Struct
+
+from llm_call.core.domain.errors import ConfigError
+
+RungKind = Literal["again", "reask", "model", "tools", "human"]
+Event = Literal["empty", "rejected", "failed"]
+Condition = Literal["empty", "rejected", "failed", "any"]
+
+
+class Rung(Struct, frozen=True, kw_only=True):
+    """One way to go on: at most `rounds` times, where `when` fits what has happened.
+
+    `again` puts the same question once more; `reask` puts it with what was wrong; `model` asks another `model`, a name,
+    alias or route; `tools` gives the model the tools of MCP servers; `human` asks a person. `share` (0..1) is the part
+    of what is left of the time, the money and the tokens that the rung may use.
+    """
+
+    kind: RungKind
+    rounds: int = 1
+    when: Condition = "rejected"
+    model: str | None = None
+    share: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.rounds < 0:
+            raise ConfigError(f"the rung {self.kind} cannot have {self.rounds} rounds", hint="Use 1 or more.")
+        if (self.kind == "model") != (self.model is not None):
+            raise ConfigError(f"the rung {self.kind}: model", hint="A rung of the kind model names one, no other does.")
+        if self.share is not None and not 0 < self.share <= 1:
+            raise ConfigError(f"the rung {self.kind} cannot have a share of {self.share}", hint="Use 0 < share <= 1.")
+
+    def fits(self, event: Event) -> bool:
+        """Whether the rung is for what has happened. An empty answer is a rejected one too."""
+        return self.when in {"any", event} or (event == "empty" and self.when == "rejected")
+
+
+Ladder = tuple[Rung, ...]
+
+
+class Standing(Struct, frozen=True, kw_only=True):
+    """Where a call stands: on which rung (-1: the first question), how many rounds it has had there."""
+
+    rung: int = -1
+    rounds: int = 1
+
+
+def climb(ladder: Ladder, standing: Standing, event: Event, *, repeated: bool = False) -> Standing | None:
+    """Where to go on after `event`; `None` where the ladder ends.
+
+    `repeated`: the same mistakes as the round before. Asking the same way once more is idle then, so it goes higher.
+    """
+    if 0 <= standing.rung < len(ladder) and not repeated:
+        rung = ladder[standing.rung]
+        if standing.rounds < rung.rounds and rung.fits(event):
+            return Standing(rung=standing.rung, rounds=standing.rounds + 1)
+    for index in range(standing.rung + 1, len(ladder)):
+        if ladder[index].rounds and ladder[index].fits(event):
+            return Standing(rung=index)
+    return None
+
+
+def default_ladder(rounds: int) -> Ladder:
+    """An empty answer is asked for once more; a rejected one is asked for with what was wrong: `rounds` in all."""
+    if rounds == 1:
+        return ()
+    return (Rung(kind="again", when="empty"), Rung(kind="reask", rounds=rounds - 1))
