@@ -3,6 +3,7 @@
 import random
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import AbstractAsyncContextManager
+from http import HTTPStatus
 from typing import Any, TypeVar
 
 from msgspec.structs import replace
@@ -13,6 +14,8 @@ from llm_call.core.domain.errors import (
     BudgetExceededError,
     DeadlineExceededError,
     LLMCallError,
+    OverloadedError,
+    RateLimitError,
 )
 from llm_call.core.domain.response import Response
 from llm_call.core.hooks import AttemptHook, AttemptScope, entered
@@ -82,6 +85,8 @@ class Attempts:
     async def open(self, plan: Plan, sent: AttemptScope) -> AbstractAsyncContextManager[Reply]:
         """The reply to a request, which is signed now."""
         target = sent.target
+        if plan.simulated.primary_down or plan.simulated.rate_limits:
+            _simulate(plan, sent)
         endpoint = target.endpoint if target.sign is None else await target.sign(target.endpoint, sent.wire)
         return self._transport(target.transport).open(endpoint, sent.wire, plan.timeouts)
 
@@ -99,6 +104,18 @@ class Attempts:
         if left <= 0:
             raise too_late(plan)
         return min(plan.timeouts.total, left)
+
+
+def _simulate(plan: Plan, sent: AttemptScope) -> None:
+    """Fail as the call wants to see it fail.
+
+    Raises:
+        APIError: It does.
+    """
+    if plan.simulated.primary_down and sent.target is plan.targets[0]:
+        raise OverloadedError("simulated: the first target is down", status=HTTPStatus.SERVICE_UNAVAILABLE)
+    if sent.number <= plan.simulated.rate_limits:
+        raise RateLimitError("simulated: too many requests", status=HTTPStatus.TOO_MANY_REQUESTS)
 
 
 async def summed_up(record: CallRecord, work: Awaitable[T]) -> T:

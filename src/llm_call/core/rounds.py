@@ -48,6 +48,7 @@ class Rounds:
         self._reviewer = reviewer
         self._last: Judged | None = None
         self._error: LLMCallError | None = None
+        self._is_spent = False
 
     async def run(self) -> Result[Any]:
         """What the call comes to. A rejected answer is a result too.
@@ -62,8 +63,8 @@ class Rounds:
                 break
             mistakes = None if self._last is None else fingerprint(self._last.judgement.verdicts)
             repeated, before = mistakes == before, mistakes
-            following = climb(self._plan.rungs, standing, event, repeated=repeated)
-            if following is None or not self._may_go_on(following):
+            following = climb(self._plan.rungs, standing, event, repeated=repeated, spent=self._is_spent)
+            if following is None:
                 break
             standing = following
             if self._rung(standing).kind == "human":
@@ -73,28 +74,28 @@ class Rounds:
         return self._record.result(self._last.response, self._last.judgement, self._attempts.clock.now())
 
     async def _tried(self, standing: Standing) -> Event | None:
-        """A round, and what came of it; `None` where the call has come to its end.
+        """A round, and what came of it; `None` where the answer was accepted.
 
         Raises:
             LLMCallError: There is no answer, and no rung for that.
         """
         try:
             self._last = await self._round(standing)
-        except PolicyError:
-            if self._last is None:
-                raise
-            return None  # the time or the money is used up: the rejected answer is what there is
         except ValidatorError:
             raise
         except LLMCallError as error:
-            self._error = error
-            if climb(self._plan.rungs, standing, "failed") is None:
+            if isinstance(error, PolicyError) and not self._has_share(standing):
+                self._is_spent = True
+            event: Event = self._last.event if self._last and isinstance(error, PolicyError) else "failed"
+            if event == "failed" and climb(self._plan.rungs, standing, event, spent=self._is_spent) is None:
                 raise
-            return "failed"
+            self._error = error
+            return event
+        self._is_spent = self._record.rounds >= self._plan.rounds
         return None if self._last.judgement.ok else self._last.event
 
-    def _may_go_on(self, standing: Standing) -> bool:
-        return self._rung(standing).kind == "human" or self._record.rounds < self._plan.rounds
+    def _has_share(self, standing: Standing) -> bool:
+        return standing.rung >= 0 and self._rung(standing).share is not None
 
     def _rung(self, standing: Standing) -> Rung:
         return self._plan.rungs[standing.rung]
@@ -105,6 +106,8 @@ class Rounds:
         if standing.rung >= 0:
             rung = self._rung(standing)
             name = rung.kind
+            if standing.rounds == 1:
+                self._record.allow(rung.share, self._attempts.clock.now())
             if rung.model is not None:
                 plan = replace(plan, targets=plan.elsewhere[rung.model])
             request = self._question(rung)
