@@ -18,8 +18,10 @@ from llm_call.core.domain.errors import (
     RateLimitError,
 )
 from llm_call.core.domain.response import Response
+from llm_call.core.hedging import race
 from llm_call.core.hooks import AttemptHook, AttemptScope, entered
 from llm_call.core.plan import Plan
+from llm_call.core.policy.hedging import Hedges, HedgingPolicy
 from llm_call.core.providers.registry import Target, TransportName
 from llm_call.core.record import AttemptSpan, CallRecord
 from llm_call.core.retry import AttemptLoop, Chance, Turn
@@ -33,7 +35,10 @@ Read = Callable[[Target, WireRequest, Reply], Awaitable[A]]
 
 
 class Attempts:
-    """Makes attempts. `transport` gives the transport of a name; `clock` and `chance` replace time and randomness."""
+    """Makes attempts. `transport` gives the transport of a name; `clock` and `chance` replace time and randomness.
+
+    `hooks` are entered around every attempt; `hedging` says when a second target is asked beside a late one.
+    """
 
     def __init__(
         self,
@@ -42,7 +47,9 @@ class Attempts:
         clock: Clock | None = None,
         chance: Chance | None = None,
         hooks: Sequence[AttemptHook] = (),
+        hedging: HedgingPolicy | None = None,
     ) -> None:
+        self.hedges = Hedges(hedging or HedgingPolicy())
         self._transport = transport
         self.clock = clock or SystemClock()
         self.chance = chance or random.random
@@ -61,6 +68,41 @@ class Attempts:
             LLMCallError: None of them answered.
         """
         return await summed_up(record, self.loop(plan, record).run(attempt))
+
+    async def hedged(
+        self,
+        plan: Plan,
+        ask: Callable[[Plan], Coroutine[Any, Any, T]],
+        *,
+        streamed: bool,
+        is_good: Callable[[T], bool],
+        discard: Callable[[T], Awaitable[None]] | None = None,
+    ) -> T:
+        """What `ask` gives for `plan`, or for its later targets where the first one is late and hedging is on."""
+        if not self.hedges.policy.enabled or len(plan.targets) == 1:
+            return await ask(plan)
+        started, place = self.clock.now(), (plan.targets[0].name, streamed)
+        delay = self.hedges.delay(place)
+        if delay is None:
+            answer = await ask(plan)
+            self.hedges.observe(place, self.clock.now() - started)
+            return answer
+        later = replace(plan, targets=plan.targets[1:])
+
+        async def first() -> T:
+            try:
+                return await ask(plan)
+            finally:
+                self.hedges.observe(place, self.clock.now() - started)
+
+        return await race(
+            first,
+            lambda: ask(later),
+            delay=delay,
+            may_start=self.hedges.may_hedge,
+            is_good=is_good,
+            discard=discard,
+        )
 
     async def whole(
         self, plan: Plan, record: CallRecord, turn: Turn, sent: Callable[[Target], AttemptScope], read: Read[A]

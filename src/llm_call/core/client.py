@@ -25,6 +25,7 @@ from llm_call.core.options import AskOptions, EmbedOptions, read_options, valida
 from llm_call.core.plan import Plan, Simulated
 from llm_call.core.policy.budget import Budget
 from llm_call.core.policy.escalation import DEBUG_TOOLS, Ladder
+from llm_call.core.policy.hedging import HedgingPolicy
 from llm_call.core.policy.retry import RetryPolicy
 from llm_call.core.policy.retry_config import retry_policy
 from llm_call.core.providers.registry import Target, TransportName
@@ -48,6 +49,7 @@ class Client:
     comes to. `call_hooks` are entered around every call, `attempt_hooks` around every attempt (`core.hooks` says how).
     `cache` keeps the answers of calls that have a `cache_key`: in memory, unless another is given here or set later.
     `reviewer` has people decide what the ladder hands to them.
+    `hedging` says when a second target is asked beside one that is late: never, unless it is given.
     """
 
     def __init__(
@@ -65,6 +67,7 @@ class Client:
         attempt_hooks: Sequence[AttemptHook] = (),
         cache: ResponseCache | None = None,
         reviewer: Reviewer | None = None,
+        hedging: HedgingPolicy | None = None,
     ) -> None:
         self.cache = cache or MemoryCache()
         self.router = router or Router()
@@ -77,7 +80,7 @@ class Client:
         self._timeouts = timeouts or Timeouts()
         self._retry = retry or RetryPolicy()
         self._engine = Engine(
-            Attempts(self._transport, clock=clock, chance=chance, hooks=attempt_hooks),
+            Attempts(self._transport, clock=clock, chance=chance, hooks=attempt_hooks, hedging=hedging),
             pricing=pricing,
             call_hooks=call_hooks,
             observe=self.router.observe,

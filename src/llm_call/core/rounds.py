@@ -111,7 +111,7 @@ class Rounds:
             if rung.model is not None:
                 plan = replace(plan, targets=plan.elsewhere[rung.model])
             request = self._question(rung)
-        response = await self._asked(plan, request)
+        response = await self._hedged(plan, request)
         judged = Judged(response=response, judgement=judged_of(plan, self._record.rounds + 1, response))
         self._record.end_round(name, response, judged.judgement)
         return judged
@@ -137,6 +137,14 @@ class Rounds:
             return await self._attempts.whole(plan, self._record, turn, sent, whole)
 
         return await self._attempts.run(plan, self._record, attempt)
+
+    async def _hedged(self, plan: Plan, request: Request) -> Response:
+        def is_good(response: Response) -> bool:
+            return judged_of(plan, self._record.rounds + 1, response).ok
+
+        return await self._attempts.hedged(
+            plan, lambda chosen: self._asked(chosen, request), streamed=False, is_good=is_good
+        )
 
     async def _reviewed(self) -> Result[Any]:
         """What a person decides, or where their decision will be found."""
