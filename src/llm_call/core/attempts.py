@@ -81,22 +81,12 @@ class Attempts:
         """What `ask` gives for `plan`, or for its later targets where the first one is late and hedging is on."""
         if not self.hedges.policy.enabled or len(plan.targets) == 1:
             return await ask(plan)
-        started, place = self.clock.now(), (plan.targets[0].name, streamed)
-        delay = self.hedges.delay(place)
+        delay = self.hedges.delay((plan.targets[0].name, streamed))
         if delay is None:
-            answer = await ask(plan)
-            self.hedges.observe(place, self.clock.now() - started)
-            return answer
+            return await ask(plan)
         later = replace(plan, targets=plan.targets[1:])
-
-        async def first() -> T:
-            try:
-                return await ask(plan)
-            finally:
-                self.hedges.observe(place, self.clock.now() - started)
-
         return await race(
-            first,
+            lambda: ask(plan),
             lambda: ask(later),
             delay=delay,
             may_start=self.hedges.may_hedge,
@@ -108,7 +98,7 @@ class Attempts:
         self, plan: Plan, record: CallRecord, turn: Turn, sent: Callable[[Target], AttemptScope], read: Read[A]
     ) -> A:
         """What `read` makes of the reply to one request."""
-        target, seconds = plan.targets[turn.target], self.room(plan, record)
+        target, seconds = plan.targets[turn.target], self.room(plan, record, turn, streamed=False)
         with AttemptSpan(record, target, turn, self.clock.now) as span:
             scope = sent(target)
             if self.hooks:
@@ -117,7 +107,7 @@ class Attempts:
                     scope.response = answer if isinstance(answer, Response) else None
             else:
                 answer = await in_time(seconds, plan, self._answer(plan, scope, read))
-            span.answered(answer.usage)
+            self.hedges.observe((target.name, False), span.answered(answer.usage))
             return answer
 
     async def _answer(self, plan: Plan, sent: AttemptScope, read: Read[A]) -> A:
@@ -132,11 +122,12 @@ class Attempts:
         endpoint = target.endpoint if target.sign is None else await target.sign(target.endpoint, sent.wire)
         return self._transport(target.transport).open(endpoint, sent.wire, plan.timeouts)
 
-    def room(self, plan: Plan, record: CallRecord) -> float:
+    def room(self, plan: Plan, record: CallRecord, turn: Turn, *, streamed: bool) -> float:
         """The seconds that the next attempt may take.
 
         Raises:
-            PolicyError: The budget or the time is used up.
+            PolicyError: The budget or the time is used up; or this is not the call's first attempt, and less time is
+                left than its target usually takes.
         """
         if limit := record.exceeded():
             raise BudgetExceededError(f"the budget is used up: {limit}", hint="Raise the limit, or ask for less.")
@@ -144,6 +135,8 @@ class Attempts:
             return plan.timeouts.total
         left = record.deadline - self.clock.now()
         if left <= 0:
+            raise too_late(plan)
+        if turn.number > 1 and left < (self.hedges.usual((plan.targets[turn.target].name, streamed)) or 0.0):
             raise too_late(plan)
         return min(plan.timeouts.total, left)
 

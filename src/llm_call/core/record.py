@@ -171,11 +171,12 @@ class AttemptSpan:
         self._observe(None)
         return self._now() - self._begun
 
-    def answered(self, usage: Usage) -> None:
-        """The attempt gave an answer that used so many tokens."""
+    def answered(self, usage: Usage) -> float:
+        """The attempt gave an answer that used so many tokens. How long it took, in seconds."""
         if not self._heard:
             self._observe(None)
         self._write(usage=usage, error=None, failure=None)
+        return self._now() - self._begun
 
     def __enter__(self) -> Self:
         return self

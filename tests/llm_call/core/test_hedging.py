@@ -5,14 +5,14 @@ from typing import Any
 import pytest
 
 from llm_call.core.client import Client
-from llm_call.core.domain.errors import ServerError
+from llm_call.core.domain.errors import DeadlineExceededError, ServerError
 from llm_call.core.hedging import race
 from llm_call.core.policy.hedging import HedgingPolicy
 from llm_call.core.router import Router
 from llm_call.core.transport.base import Endpoint, Reply, Timeouts
 from llm_call.core.wire.base import WireRequest
 from llm_call.testing.clock import FakeClock
-from llm_call.testing.scripted import ScriptedReply, ScriptedTransport, chat_reply, stream_reply
+from llm_call.testing.scripted import ScriptedReply, ScriptedTransport, chat_reply, error_reply, stream_reply
 
 
 class TwoHosts:
@@ -150,3 +150,17 @@ def test_a_race_that_is_cancelled_leaves_nothing_behind() -> None:
 
     FakeClock().run(run())
     assert sorted(ended) == ["a", "b"]
+
+
+def test_no_further_attempt_starts_where_less_time_is_left_than_the_target_usually_takes() -> None:
+    usual = [chat_reply("usual", delay=1) for _ in range(20)]
+    client, hosts, clock = hedging_client([*usual, error_reply(503), chat_reply("too late")], chat_reply("-"))
+
+    async def calls() -> None:
+        for _ in range(20):
+            await client.ask("hi", model="openai/a")
+        with pytest.raises(DeadlineExceededError):
+            await client.ask("hi", model="openai/a", timeout=2.5, retry={"base_delay": 1, "jitter": False})
+
+    clock.run(calls())
+    assert len(hosts.hosts["openai"].requests) == 21

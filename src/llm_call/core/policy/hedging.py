@@ -41,6 +41,11 @@ class Hedges:
         """An answer (or the first token of a streamed one) has taken so long."""
         self._taken.setdefault(place, deque(maxlen=MEMORY)).append(seconds)
 
+    def usual(self, place: Hashable) -> float | None:
+        """How long this place usually takes: the median, where enough is known."""
+        taken = self._taken.get(place, ())
+        return sorted(taken)[len(taken) // 2] if len(taken) >= LEAST_SAMPLES else None
+
     def delay(self, place: Hashable) -> float | None:
         """How long a call waits for this place before it is hedged; `None` where it never is."""
         self._calls += 1
