@@ -83,6 +83,15 @@ def test_each_fault_leads_to_what_the_catalogue_says(
             assert (outcome.error is None, outcome.requests) == follows[case.peers], case
 
 
+def test_a_stream_that_had_begun_is_asked_for_again_as_often_as_one_that_had_not(found: Found) -> None:
+    for case, outcome in found:
+        if case.expected == "restart" and case.fault.expected == "again":
+            assert (outcome.error is None, outcome.requests) == AGAIN[case.peers], case
+        elif case.expected == "restart":
+            came = (outcome.error is None, outcome.requests)
+            assert came in (ELSEWHERE[case.peers], NEVER[case.peers]), case
+
+
 def test_a_server_that_nobody_is_costs_no_request_and_leads_to_the_next_target(found: Found) -> None:
     refused = [(case.peers, outcome) for case, outcome in found if case.fault.refuses]
     assert {peers for peers, _ in refused} == {"always", "another"}
