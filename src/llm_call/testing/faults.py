@@ -138,14 +138,19 @@ def _midway(
     )
 
 
-def _odd(name: str, meaning: str, make: Callable[[Answer], Iterable[bytes]]) -> Fault:
+def _odd(
+    name: str,
+    meaning: str,
+    make: Callable[[Answer], Iterable[bytes]],
+    then: Literal["end", "close", "hang"] = "end",
+) -> Fault:
     """A stream that is right, however unusual."""
     return Fault(
         name=name,
         group="oddities",
         meaning=meaning,
         expected="answer",
-        streamed=lambda said, after: None if after else stream(make(said)),
+        streamed=lambda said, after: None if after else stream(make(said), then=then),
     )
 
 
@@ -153,6 +158,10 @@ def _body_at(behaviour: Behaviour) -> int:
     """Where the body begins in what is written."""
     whole = b"".join(piece for piece in behaviour.pieces if isinstance(piece, bytes))
     return whole.index(b"\r\n\r\n") + 4
+
+
+def _finished(said: Answer) -> Iterable[bytes]:
+    return said.events[:-1]
 
 
 def _with_returns(events: Iterable[bytes]) -> Iterable[bytes]:
@@ -340,7 +349,9 @@ _EVERY = (
         expected="answer",
         streamed=lambda said, after: None if after else respond(said.body),
     ),
-    _odd("no_done", "a finish reason, and no [DONE]", lambda said: said.events[:-1]),
+    _odd("no_done", "a finish reason, and no [DONE]", _finished),
+    _odd("finish_closed", "a finish reason, then closed", _finished, "close"),
+    _odd("finish_silent", "a finish reason, then silence", _finished, "hang"),
     _odd("kept_alive", "comments between the events", lambda said: [b": ping\n\n" + each for each in said.events]),
     _odd("line_ends", "CR LF, and a byte order mark", lambda said: [b"\xef\xbb\xbf", *_with_returns(said.events)]),
     _odd("one_piece", "all events in one piece", lambda said: [b"".join(said.events)]),

@@ -211,9 +211,10 @@ def test_a_text_is_not_continued_where_a_tool_call_had_begun_beside_it() -> None
     assert len(server.requests) == 1
 
 
-def test_a_stream_with_its_finish_reason_is_complete_without_the_closing_word() -> None:
-    with FaultServer([stream(SAID.events[:-1])]) as server:
-        seen = read([server])
+@pytest.mark.parametrize("then", ["end", "close", "hang"])
+def test_a_stream_with_its_finish_reason_is_complete_without_the_closing_word(then: Any) -> None:
+    with FaultServer([stream(SAID.events[:-1], then=then)]) as server:
+        seen = read([server], patience=SILENCE)
     assert seen.error is None
     assert seen.result.value == seen.text == TEXT
     assert len(server.requests) == 1
