@@ -1,5 +1,6 @@
 """Real servers, from a wheel, on loopback, for the tests of what is shared through them."""
 
+import socket
 from collections.abc import Callable, Iterator
 from itertools import count
 from pathlib import Path
@@ -12,11 +13,17 @@ Start = Callable[..., ValkeyServer]
 _numbers = count()
 
 
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port: int = listener.getsockname()[1]
+        return port
+
+
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ValkeyServer]:
     """The server of all tests that leave theirs as it is."""
     folder = tmp_path_factory.mktemp("valkey")
-    with ValkeyServer(data_dir=folder, unix_socket_path=folder / "s") as server:
+    with ValkeyServer(port=_free_port(), data_dir=folder, unix_socket_path=folder / "s") as server:
         yield server
 
 
@@ -30,8 +37,8 @@ def start(tmp_path: Path) -> Iterator[Start]:
     """Starts servers of the test's own, on a given port or a free one."""
     started: list[ValkeyServer] = []
 
-    def start(**settings: Any) -> ValkeyServer:
-        server = ValkeyServer(data_dir=tmp_path / f"valkey{len(started)}", **settings)
+    def start(port: int | None = None, **settings: Any) -> ValkeyServer:
+        server = ValkeyServer(port=port or _free_port(), data_dir=tmp_path / f"valkey{len(started)}", **settings)
         started.append(server)
         server.start()
         return server
