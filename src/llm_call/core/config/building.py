@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
+from llm_call.core.alerts.building import subscriptions
+from llm_call.core.alerts.dispatch import Alerts
 from llm_call.core.cache import MemoryCache, ResponseCache
 from llm_call.core.client import Client
 from llm_call.core.config.settings import Settings
@@ -14,6 +16,7 @@ from llm_call.core.providers.rows import local_provider
 from llm_call.core.providers.transports import TransportFactory, transport_factories
 from llm_call.core.router import Router
 from llm_call.core.transport.base import Transport
+from llm_call.core.transport.masking import Secrets
 
 
 def build_router(settings: Settings) -> Router:
@@ -54,6 +57,13 @@ def build_client(settings: Settings) -> Client:
         attempt_hooks=attempt_hooks,
         cache=_cache(settings),
     )
+
+
+def build_alerts(settings: Settings) -> Alerts:
+    """The receivers of alerts that `settings` describe. Nothing is looked up or opened before the first alert."""
+    config, credentials = settings.config, settings.credentials
+    found = subscriptions(config.alerts, key_of=credentials.resolve, http=config.http)
+    return Alerts(found, secrets=Secrets(credentials.at_hand()))
 
 
 def _transports(settings: Settings) -> Mapping[TransportName, TransportFactory]:
