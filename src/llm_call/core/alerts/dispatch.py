@@ -171,7 +171,7 @@ class Alerts:
             return None
         atexit.unregister(self._at_exit)
         for name, count in post.left().items():
-            logging.getLogger(LOGGER).error("%s was not told of %d alerts: the program ends", name, count)
+            logging.getLogger(LOGGER).error("%s: alerts that were not delivered in time: %d", name, count)
         return post.stop()
 
     def _at_exit(self) -> None:

@@ -61,7 +61,7 @@ class Delivery(Struct, frozen=True, kw_only=True):
     def missed(self) -> str:
         """What this receiver was not told of, in words; empty when that is nothing."""
         repeats = f"and {self.repeats} more since the last one" if self.repeats else ""
-        others = f"{self.others} other alerts were held back" if self.others else ""
+        others = f"{self.others} other alert{'s were' if self.others > 1 else ' was'} held back" if self.others else ""
         return "; ".join(filter(None, (repeats, others)))
 
     @property
