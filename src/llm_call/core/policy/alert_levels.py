@@ -51,7 +51,7 @@ _BY_TYPE: Mapping[tuple[type[LLMCallError], ...], tuple[Level, str]] = {
     (BudgetExceededError,): ("warning", "budget_exceeded"),
     (DeadlineExceededError,): ("warning", "deadline_exceeded"),
     (RateLimitError,): ("warning", "rate_limited"),
-    (CircuitOpenError,): ("error", "breaker_open"),
+    (CircuitOpenError,): ("error", "circuit_open"),
     (NoEligibleTargetError,): ("error", "no_eligible_target"),
     (ServerError, TransportError, ProtocolError): ("error", "target_failed"),
     (ValidatorError,): ("error", "validator_failed"),

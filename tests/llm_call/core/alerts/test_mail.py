@@ -223,7 +223,9 @@ def test_a_server_that_says_nothing_is_left(monkeypatch: pytest.MonkeyPatch) -> 
         ("[::1]:2525", "tls", ("::1", 2525)),
     ],
 )
-def test_the_port_is_that_of_the_security_unless_it_is_named(server: str, security: Any, place: tuple[str, int]) -> None:
+def test_the_port_is_that_of_the_security_unless_it_is_named(
+    server: str, security: Any, place: tuple[str, int]
+) -> None:
     receiver = EmailReceiver(server, sender="a@b", recipients=["c@d"], security=security)
     assert (receiver._host, receiver._port) == place
 

@@ -144,7 +144,11 @@ def test_the_servers_own_wish_to_wait_is_heeded() -> None:
 
 @pytest.mark.parametrize(
     ("behaviour", "kind", "tries"),
-    [(respond(status=503), ServerError, 3), (reset(), ConnectionFailedError, 3), (respond(status=400), BadRequestError, 1)],
+    [
+        (respond(status=503), ServerError, 3),
+        (reset(), ConnectionFailedError, 3),
+        (respond(status=400), BadRequestError, 1),
+    ],
 )
 def test_after_its_tries_it_fails(behaviour: Behaviour, kind: type[LLMCallError], tries: int) -> None:
     server, _, error = deliver(behaviour)

@@ -43,7 +43,7 @@ OUT_OF_QUOTA = decode_http_error(429, {}, b'{"error": {"message": "no money", "c
         (RateLimitError("slow", status=429), "warning", "rate_limited"),
         (BudgetExceededError("used up"), "warning", "budget_exceeded"),
         (DeadlineExceededError("too late"), "warning", "deadline_exceeded"),
-        (CircuitOpenError("open"), "error", "breaker_open"),
+        (CircuitOpenError("open"), "error", "circuit_open"),
         (NoEligibleTargetError("none"), "error", "no_eligible_target"),
         (OverloadedError("busy", status=529), "error", "target_failed"),
         (AttemptTimeoutError("silent"), "error", "target_failed"),

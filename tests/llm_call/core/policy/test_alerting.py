@@ -22,7 +22,11 @@ class Told(Struct, frozen=True):
 
 
 ALERTS = st.builds(
-    Alert, level=st.sampled_from(LEVELS), kind=st.sampled_from("abc"), subject=st.sampled_from("xy"), message=st.just("m")
+    Alert,
+    level=st.sampled_from(LEVELS),
+    kind=st.sampled_from("abc"),
+    subject=st.sampled_from("xy"),
+    message=st.just("m"),
 )
 STEPS = st.lists(st.tuples(ALERTS, st.sampled_from([0.0, 0.5, 3.0, 20.0, 59.0, 60.0, 200.0])), max_size=60)
 RULES = st.builds(
