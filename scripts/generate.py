@@ -42,6 +42,7 @@ COMMANDS = (
     "providers",
     "validators",
     "config show",
+    "alerts test",
     "trust",
     "test run",
 )

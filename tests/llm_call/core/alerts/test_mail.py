@@ -61,7 +61,7 @@ class Inbox:
 
     def message(self) -> EmailMessage:
         content = cast("bytes", self.envelopes[-1].content)
-        return cast("EmailMessage", message_from_bytes(content, policy=policy.default))
+        return message_from_bytes(content, policy=policy.default)
 
 
 def known(server: SMTP, session: Session, envelope: Envelope, mechanism: str, login: Any) -> AuthResult:
@@ -72,11 +72,11 @@ def known(server: SMTP, session: Session, envelope: Envelope, mechanism: str, lo
 @contextmanager
 def smtp_server(*, tls: ssl.SSLContext | None = None, **options: Any) -> Iterator[Inbox]:
     """A server on a thread of its own; `tls` from the first byte on, `tls_context` for STARTTLS."""
-    inbox, ready = Inbox(), threading.Event()
+    inbox, ready, stop = Inbox(), threading.Event(), asyncio.Event()
+    loops: list[asyncio.AbstractEventLoop] = []
 
     async def serve() -> None:
-        nonlocal stop
-        loop, stop = asyncio.get_running_loop(), asyncio.Event()
+        loop = asyncio.get_running_loop()
         server = await loop.create_server(
             lambda: SMTP(inbox, hostname="mail.example.com", loop=loop, **options), "127.0.0.1", 0, ssl=tls
         )
@@ -86,8 +86,6 @@ def smtp_server(*, tls: ssl.SSLContext | None = None, **options: Any) -> Iterato
         await stop.wait()
         server.close()
 
-    stop: asyncio.Event
-    loops: list[asyncio.AbstractEventLoop] = []
     thread = threading.Thread(target=lambda: asyncio.run(serve()), daemon=True)
     thread.start()
     assert ready.wait(10)
@@ -152,7 +150,12 @@ def test_a_mail_says_all_there_is_and_nothing_becomes_a_header() -> None:
 
 
 def test_starttls_and_a_password(server_tls: ssl.SSLContext, trusted: dict[str, Any]) -> None:
-    options = {"tls_context": server_tls, "require_starttls": True, "authenticator": known, "auth_required": True}
+    options: dict[str, Any] = {
+        "tls_context": server_tls,
+        "require_starttls": True,
+        "authenticator": known,
+        "auth_required": True,
+    }
     with smtp_server(**options) as inbox:
         send(inbox.port, user="me", password=PASSWORD, **trusted)
         assert len(inbox.envelopes) == 1
