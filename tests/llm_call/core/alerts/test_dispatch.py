@@ -160,12 +160,14 @@ def test_a_receiver_that_hangs_holds_up_neither_sender_nor_others_and_drops_the_
     assert slow.began.wait(10)
     for number in range(1, MOST_WAITING + 6):
         alerts.send(alert(str(number)))
+    assert quick.began.wait(10)
     gate.set()
     asyncio.run(alerts.drain(10))
     alerts.send(alert("last"))
     asyncio.run(alerts.close(10))
     assert slow.messages == ["0", *map(str, range(6, MOST_WAITING + 6)), "last"]
-    assert sum(each.count for each in slow.got) == MOST_WAITING + 7 == len(quick.got)
+    for receiver in (slow, quick):  # the quick one may be behind too: nothing waits for it either
+        assert sum(each.count for each in receiver.got) == MOST_WAITING + 7
 
 
 def test_drain_says_whether_all_was_delivered_and_close_tells_the_log_what_was_not(
