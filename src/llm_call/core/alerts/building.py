@@ -11,7 +11,6 @@ from llm_call.core.alerts.settings import ReceiverTable
 from llm_call.core.domain.errors import ConfigError
 from llm_call.core.providers.credentials import Reference
 from llm_call.core.transport.base import HttpSettings
-from llm_call.core.transport.http import HttpTransport
 
 KeyOf = Callable[[Reference], str]
 
@@ -40,6 +39,7 @@ def _receiver(table: ReceiverTable, key_of: KeyOf, http: HttpSettings) -> Receiv
 
 def _webhook(table: ReceiverTable, key_of: KeyOf, http: HttpSettings) -> Receiver:
     from llm_call.core.alerts.webhook import Webhook  # noqa: PLC0415  (start-up: few have one)
+    from llm_call.core.transport.http import HttpTransport  # noqa: PLC0415  (start-up: the same)
 
     return Webhook(
         key_of(table.url) if table.url else "",
@@ -51,6 +51,7 @@ def _webhook(table: ReceiverTable, key_of: KeyOf, http: HttpSettings) -> Receive
 
 def _email(table: ReceiverTable, key_of: KeyOf, http: HttpSettings) -> Receiver:
     from llm_call.core.alerts.mail import EmailReceiver  # noqa: PLC0415  (start-up: the library for mail is large)
+    from llm_call.core.transport.http import HttpTransport  # noqa: PLC0415  (start-up: few have one)
 
     return EmailReceiver(
         table.server or "",

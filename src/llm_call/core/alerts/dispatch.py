@@ -8,18 +8,20 @@ receiver that blocks holds up no call, and code without an event loop can send.
 import asyncio
 import atexit
 import logging
+import socket
 import threading
 from collections import defaultdict, deque
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
+from functools import partial
 from time import monotonic, time
 from typing import Any
 
 from msgspec import Struct
 from msgspec.structs import replace
 
-from llm_call.core.alerts.receivers import LOGGER, Receiver
+from llm_call.core.alerts.receivers import LOGGER, Receiver, in_thread
 from llm_call.core.domain.alert import Alert
 from llm_call.core.policy.alerting import Delivery, Rule, State, decide, given_back
 from llm_call.core.transport.masking import Secrets
@@ -183,6 +185,22 @@ class Alerts:
                 ended.result(EXIT_SECONDS)
 
 
+class _Loop(asyncio.SelectorEventLoop):
+    """Looks names up in threads of ours: asyncio's own are refused as soon as the program begins to end."""
+
+    async def getaddrinfo(
+        self,
+        host: str | bytes | None,
+        port: str | bytes | int | None,
+        *,
+        family: int = 0,
+        type: int = 0,  # noqa: A002  (asyncio's name for it)
+        proto: int = 0,
+        flags: int = 0,
+    ) -> Any:
+        return await in_thread(partial(socket.getaddrinfo, host, port, family, type, proto, flags))
+
+
 class _Post:
     """A thread with an event loop; for each receiver what waits for it, and the one task that delivers it.
 
@@ -196,7 +214,7 @@ class _Post:
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._stopping = asyncio.Event()
         self._ended: Future[None] = Future()
-        self._loop = asyncio.new_event_loop()
+        self._loop = _Loop()
         self._thread = threading.Thread(target=self._run, name="llm_call-alerts", daemon=True)
         try:
             self._thread.start()

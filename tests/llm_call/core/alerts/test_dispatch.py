@@ -304,9 +304,10 @@ def ended(url: str, seconds: float) -> tuple[int, str]:
     return done.returncode, done.stderr
 
 
-def test_a_program_that_ends_at_once_has_its_alerts_delivered() -> None:
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+def test_a_program_that_ends_at_once_has_its_alerts_delivered(host: str) -> None:
     with FaultServer([respond()]) as server:
-        assert ended(server.url, 10) == (7, "")
+        assert ended(server.url.replace("127.0.0.1", host), 10) == (7, "")
         assert b"last words" in server.requests[0].body
 
 

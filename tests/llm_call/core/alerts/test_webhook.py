@@ -159,7 +159,7 @@ def test_after_its_tries_it_fails(behaviour: Behaviour, kind: type[LLMCallError]
 def test_what_the_server_echoes_of_the_url_and_the_secret_is_not_told() -> None:
     path, secret = "/services/T0/B0/abcdefgh", "very-secret-words"
     echo = json.dumps({"error": {"message": f"no {path} with {secret}"}}).encode()
-    _, _, error = deliver(respond(echo, status=403), path=path, secret=secret)
+    _, _, error = deliver(respond(echo, status=403, headers={"x-request-id": secret}), path=path, secret=secret)
     assert error is not None
     seen = f"{error} {error.hint} {vars(error)}"
     assert "<hidden>" in seen
