@@ -4,37 +4,65 @@ from collections.abc import Sequence
 
 from msgspec import Struct
 
-from llm_call.core.domain.errors import ConfigError
+from llm_call.core.domain.errors import CircuitOpenError, ConfigError
 from llm_call.core.policy.backoff import Backoff
 from llm_call.core.policy.decision import Decision, Failed, GiveUp, NextTarget, Retry
 from llm_call.core.policy.outcome import classify, hint
 
+PATIENCE = 5.0
+LONGEST_WAIT = 300.0
+
 
 class RetryPolicy(Struct, frozen=True, kw_only=True):
-    """At most `max_attempts` for each target, and no wait that ends after `deadline` (seconds of the caller's clock)."""
+    """At most `max_attempts` for each target, and no wait that ends after `deadline` (seconds of the caller's clock).
+
+    `patience` is the longest wait that a server may ask for while another target is left to go to; `longest_wait`, also
+    in seconds, where there is neither another target nor a deadline.
+    """
 
     max_attempts: int = 3
     backoff: Backoff = Backoff()
     deadline: float | None = None
+    patience: float = PATIENCE
+    longest_wait: float = LONGEST_WAIT
 
     def __post_init__(self) -> None:
         if self.max_attempts < 1:
             raise ConfigError("max_attempts must be at least 1", hint="1 means: ask once, never again.")
 
-    def decide(self, failures: Sequence[Failed], *, targets: int, now: float, chance: float) -> Decision:
+    def decide(
+        self, failures: Sequence[Failed], *, onward: int | None, now: float, chance: float, affordable: bool = True
+    ) -> Decision:
         """What to do after the last of `failures`. Wait = max(the server's hint, the backoff)."""
         last = failures[-1]
         outcome = classify(last.error)
         tried = sum(failed.target == last.target for failed in failures)
         if outcome == "never":
             return GiveUp(why="asking again cannot help")
-        if outcome == "again" and tried < self.max_attempts:
+        why = "no target is left"
+        if outcome == "again":
             delay = max(hint(last.error), self.backoff.delay(tried, chance))
-            if self.deadline is None or now + delay < self.deadline:
+            refused = self._refused(last.error, tried, delay, now, affordable=affordable, elsewhere=onward is not None)
+            if refused is None:
                 return Retry(delay=delay, why=_reason(last.error, delay))
-        if last.target + 1 < targets:
-            return NextTarget(why=_short(last.error))
-        return GiveUp(why="no attempt is left" if tried >= self.max_attempts else "no target or time is left")
+            why = refused
+        if onward is not None:
+            return NextTarget(target=onward, why=_short(last.error))
+        return GiveUp(why=why)
+
+    def _refused(
+        self, error: Exception, tried: int, delay: float, now: float, *, affordable: bool, elsewhere: bool
+    ) -> str | None:
+        """Why the same target is not asked again; `None` if it is."""
+        if tried >= self.max_attempts:
+            return "no attempt is left"
+        if elsewhere and (isinstance(error, CircuitOpenError) or hint(error) > self.patience):
+            return "another target is free"
+        if not affordable:
+            return "the retry budget is used up"
+        if self.deadline is None:
+            return None if hint(error) <= self.longest_wait else "the server asks for too long a wait"
+        return None if now + delay < self.deadline else "no time is left"
 
 
 def _reason(error: Exception, delay: float) -> str:
