@@ -43,6 +43,7 @@ COMMANDS = (
     "providers",
     "validators",
     "config show",
+    "alerts test",
     "trust",
     "test run",
 )

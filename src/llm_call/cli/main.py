@@ -1,7 +1,7 @@
 """The commands. Their modules are imported when they run: `--help` stays quick."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -28,8 +28,10 @@ ApiKeyVariable = Annotated[
 ]
 
 config_app = typer.Typer(help="Look at the settings.", no_args_is_help=True)
+alerts_app = typer.Typer(help="Try the receivers of alerts.", no_args_is_help=True)
 app.add_typer(test_app, name="test", help="Run files of test cases.")
 app.add_typer(config_app, name="config")
+app.add_typer(alerts_app, name="alerts")
 app.add_typer(conversations_app, name="conversations", help="Look at the kept conversations.")
 
 
@@ -175,6 +177,24 @@ def config_show() -> None:
     from llm_call.cli.listing import list_settings  # noqa: PLC0415  (start-up)
 
     list_settings()
+
+
+@alerts_app.command("test")
+def alerts_test(
+    level: Annotated[
+        Literal["info", "warning", "error", "critical"] | None,
+        typer.Option(help="The alert's level; without it, for each receiver the least that it takes."),
+    ] = None,
+) -> None:
+    """Send a test alert to each receiver of the settings, and print what came of it.
+
+    Exits with 0 when all have taken it, 2 when there is none, 4 when one has not.
+    """
+    from llm_call.cli.alerts import try_receivers  # noqa: PLC0415  (start-up)
+    from llm_call.cli.output import errors_told  # noqa: PLC0415  (start-up)
+
+    with errors_told():
+        try_receivers(level)
 
 
 @app.command()

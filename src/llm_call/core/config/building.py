@@ -4,6 +4,8 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
+from llm_call.core.alerts.building import subscriptions
+from llm_call.core.alerts.dispatch import Alerts
 from llm_call.core.cache import MemoryCache, ResponseCache
 from llm_call.core.client import Client
 from llm_call.core.config.settings import Settings
@@ -16,6 +18,7 @@ from llm_call.core.router import Router
 from llm_call.core.state.memory import MemoryStore
 from llm_call.core.state.store import SharedStore, StoreChange
 from llm_call.core.transport.base import Transport
+from llm_call.core.transport.masking import Secrets
 
 
 def build_router(settings: Settings) -> Router:
@@ -57,6 +60,13 @@ def build_client(settings: Settings) -> Client:
         attempt_hooks=attempt_hooks,
         cache=_cache(settings),
     )
+
+
+def build_alerts(settings: Settings) -> Alerts:
+    """The receivers of alerts that `settings` describe. Nothing is looked up or opened before the first alert."""
+    config, credentials = settings.config, settings.credentials
+    found = subscriptions(config.alerts, key_of=credentials.resolve, http=config.http)
+    return Alerts(found, secrets=Secrets(credentials.at_hand()))
 
 
 def _transports(settings: Settings) -> Mapping[TransportName, TransportFactory]:

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 import msgspec
 from msgspec import NODEFAULT, Meta, Struct
 
+from llm_call.core.alerts.settings import ReceiverTable
 from llm_call.core.domain.errors import ConfigError
 from llm_call.core.domain.profile import Prices
 from llm_call.core.domain.setting import Access, access_of, meaning_of, plain_type, setting
@@ -19,6 +20,7 @@ from llm_call.core.policy.backoff import Backoff
 from llm_call.core.policy.hedging import HedgingPolicy
 from llm_call.core.policy.retry import LONGEST_WAIT, PATIENCE, RetryPolicy
 from llm_call.core.policy.routing import Route
+from llm_call.core.providers.credentials import Reference
 from llm_call.core.providers.registry import DEFAULT_PROXY_URL
 from llm_call.core.providers.user_rows import ProviderTable
 from llm_call.core.state.settings import StateSettings
@@ -112,6 +114,7 @@ class Config(Struct, frozen=True, kw_only=True):
     routes: Mapping[str, Route] = {}
     prices: Mapping[str, Prices] = {}
     providers: Mapping[str, ProviderTable] = {}
+    alerts: Mapping[str, ReceiverTable] = {}
 
     def __post_init__(self) -> None:
         check_url("claude_proxy_url", self.claude_proxy_url)
@@ -169,6 +172,13 @@ def documented() -> Iterator[Setting]:
                 meaning=meaning_of(field.type),
                 access=access_of(field.type),
             )
+
+
+def references_in(name: str) -> frozenset[str]:
+    """What in the entries of the table `name` is a reference to a key, and not shown."""
+    fields = section_type(entry_type(FIELDS.get(name)))
+    types = field_types(fields) if fields else {}
+    return frozenset(each for each, type_ in types.items() if Reference in get_args(plain_type(type_)))
 
 
 @cache
