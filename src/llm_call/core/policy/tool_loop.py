@@ -78,22 +78,25 @@ def next_step(response: Response, turns: Sequence[Turn], limits: ToolLimits, *, 
     return Run(calls=calls[: limits.calls], refused=calls[limits.calls :])
 
 
-def fitted(result: ToolResult, *, text: int, total: int) -> ToolResult:
-    """`result` with at most so many bytes of text, and of text and media in all; a note says what is left out."""
+def fitted(result: ToolResult, *, text: int, total: int) -> tuple[ToolResult, int]:
+    """`result` with at most so many bytes of text, and of text and media in all; and how many it has.
+
+    A note, which is not counted, says how many are left out.
+    """
     kept: list[Text | Media] = []
-    lost = 0
+    taken = 0
     for part in result.parts:
+        room = min(text, total - taken) if isinstance(part, Text) else total - taken
         size = part_size(part)
-        room = min(text, total) if isinstance(part, Text) else total
         fits = part if size <= room else _cut(part, room)
-        taken = part_size(fits) if fits else 0
-        total -= taken
-        text -= taken if isinstance(part, Text) else 0
-        lost += size - taken
-        kept += [fits] if fits and taken else []
-    if lost:
+        if fits is None or (size and not part_size(fits)):
+            continue
+        kept.append(fits)
+        taken += part_size(fits)
+        text -= part_size(fits) if isinstance(part, Text) else 0
+    if lost := size_of(result) - taken:
         kept.append(Text(text=f"[{lost} bytes more are left out: the result is too large]"))
-    return replace(result, parts=tuple(kept))
+    return replace(result, parts=tuple(kept)), taken
 
 
 def size_of(result: ToolResult) -> int:

@@ -175,8 +175,8 @@ def _server(name: str, entry: Any, *, folder: Path, variables: Mapping[str, str]
 
 
 def _kind(entry: Mapping[str, Any], what: str) -> str:
-    said = entry.get("type", entry.get("transport", "stdio" if "command" in entry else "http"))
-    if said in _KINDS:
+    said = entry.get("type", entry.get("transport", "http" if "url" in entry else "stdio"))
+    if isinstance(said, str) and said in _KINDS:
         return _KINDS[said]
     near = near_names(str(said), _KINDS, count=1)
     hint = f"Did you mean {near[0]}?" if near else "It is stdio, http or sse."

@@ -20,7 +20,7 @@ from llm_call.core.tools.base import ToolBox, failed
 Ask = Callable[[Request], Awaitable[Response]]
 
 
-class Conversation(Struct, frozen=True, kw_only=True):
+class ToolConversation(Struct, frozen=True, kw_only=True):
     """What a conversation with tools came to: the last response, and the request with all that was said before it.
 
     `exhausted` is why the model was asked to answer without further tools; empty when it did so by itself.
@@ -40,7 +40,7 @@ async def converse(
     left: Callable[[], float | None] = lambda: None,
     observe: Callable[[ToolRun], None] = lambda _: None,
     now: Callable[[], float] = monotonic,
-) -> Conversation:
+) -> ToolConversation:
     """Ask `request` with the tools of `box`, and run them until the model answers.
 
     `left` says how many seconds are left in all (`None`: no limit); no tool runs longer. `observe` hears of each run
@@ -55,10 +55,10 @@ async def converse(
         response = await ask(request)
         match next_step(response, turns, table.limits, foreign=own):
             case Finish():
-                return Conversation(response=response, request=request)
+                return ToolConversation(response=response, request=request)
             case Exhausted(why=why):
                 request = _last(request, response, why)
-                return Conversation(response=await ask(request), request=request, exhausted=why)
+                return ToolConversation(response=await ask(request), request=request, exhausted=why)
             case Run() as step:
                 turn, results = await table.run(step, turns)
                 turns.append(turn)
@@ -87,12 +87,13 @@ class _Table:
         given = await asyncio.gather(*(self._one(call) for call in step.calls))
         left = self.limits.total_bytes - sum(turn.size for turn in turns)
         results: list[ToolResult] = []
+        size = 0
         for each in given:
-            results.append(fitted(each, text=self.limits.result_bytes, total=left))
-            left -= size_of(results[-1])
-        turn = Turn(calls=step.calls, size=sum(map(size_of, results)))
+            result, taken = fitted(each, text=self.limits.result_bytes, total=left - size)
+            results.append(result)
+            size += taken
         refused = [failed(call, f"Not run: {self.limits.calls} calls at once are the most.") for call in step.refused]
-        return turn, [*results, *refused]
+        return Turn(calls=step.calls, size=size), [*results, *refused]
 
     async def _one(self, call: ToolCall) -> ToolResult:
         begun, left = self._now(), self._left()
