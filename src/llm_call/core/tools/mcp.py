@@ -32,6 +32,7 @@ CLOSING_SECONDS = 5.0
 """The longest that the end of a server at an address is waited for. A program is killed after two."""
 
 _TAIL = 2_048  # bytes that are kept of what a program says to its standard error
+_PIPE = 65_536  # bytes that a pipe holds at most
 _GONE = "The server of this tool has ended. Do without it."
 _CONNECT = 30.0  # seconds for a connection and for what is sent; answers have the time of their tool
 _PAGES = 100  # a list of tools that never ends does not hold us
@@ -54,7 +55,8 @@ async def open_tools(
         ConfigError: The extra is not installed, or nothing is called as `only` says.
         ConnectionFailedError: There are servers, and none can be used.
     """
-    _require()
+    if servers:
+        _require()
     connections = [_Connection(server) for server in chosen(servers, only)]
     seconds = (settings or ToolSettings()).start_seconds
     tasks = [asyncio.create_task(each.serve(seconds)) for each in connections]
@@ -223,15 +225,15 @@ class _Tail:
             self._reader = -1
 
     def text(self) -> str:
-        """What is known of it."""
+        """The last of it, in whole lines: a secret that was cut could not be found, and so not be hidden."""
         if self._reader >= 0:
             self._read()
-        return self._bytes.decode("utf-8", "replace").strip()
+        said = self._bytes if len(self._bytes) < _TAIL else self._bytes.partition(b"\n")[2]
+        return said.decode("utf-8", "replace").strip()
 
     def _read(self) -> None:
-        with suppress(BlockingIOError):
-            while piece := os.read(self._reader, 65_536):
-                self._bytes = (self._bytes + piece)[-_TAIL:]
+        with suppress(BlockingIOError):  # once: a program that never stops writing does not hold us
+            self._bytes = (self._bytes + os.read(self._reader, _PIPE))[-_TAIL:]
 
 
 def _require() -> None:
@@ -307,12 +309,13 @@ async def _streamable(server: Address) -> AsyncIterator[Any]:
 
 def _nothing(only: str | None, names: Sequence[str], connections: Sequence[_Connection]) -> LLMCallError:
     """Why there is no tool at all."""
+    notes = [note for each in connections for note in each.notes]
     if only is not None and names:
         near = near_names(only, names)
         hint = f"Did you mean {' or '.join(near)}?" if near else "Leave debug_tool_name out for all tools."
-        return ConfigError(f"no MCP server and no tool is called {only!r}", hint=hint)
-    notes = [note for each in connections for note in each.notes] or ["it has no tools"]
-    return ConnectionFailedError(f"no MCP server can be used: {'; '.join(notes)}", hint="Start it by hand, and look.")
+        return ConfigError("; ".join([f"no MCP server and no tool is called {only!r}", *notes]), hint=hint)
+    why = "; ".join(notes) or "there are no tools"
+    return ConnectionFailedError(f"no MCP server can be used: {why}", hint="Start it by hand, and look.")
 
 
 def _why(error: BaseException) -> str:

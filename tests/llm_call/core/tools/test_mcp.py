@@ -134,6 +134,21 @@ def test_a_server_that_does_not_start_has_its_time_and_without_any_other_it_is_a
         with_box(servers(probe=program("mute")), use, settings=ToolSettings(start_seconds=0.2))
 
 
+def test_a_program_that_complains_without_end_holds_nobody_and_its_keys_are_not_shown(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("MY_TOOL_KEY", "sesame-sesame")
+
+    async def use(box: ToolBox) -> None:
+        raise AssertionError
+
+    noisy = program("noisy", env={"TOOL_KEY": "env:MY_TOOL_KEY"})
+    with pytest.raises(ConnectionFailedError) as caught:
+        with_box(servers(probe=noisy), use, settings=ToolSettings(start_seconds=0.5))
+    _, _, said = caught.value.message.partition("it said: ")
+    assert set(said.split("\n")[:-1]) == {"<hidden>"}
+
+
 def test_only_one_tool_is_given_when_it_is_named_and_under_a_name_that_is_free() -> None:
     async def use(box: ToolBox) -> list[str]:
         return [tool.name for tool in box.tools]
@@ -176,9 +191,17 @@ class Life:
         os.mkfifo(self.path)
         self._reader = os.open(self.path, os.O_RDONLY | os.O_NONBLOCK)
 
+    def has_begun(self) -> bool:
+        return self._read() == b"."
+
     def has_ended(self) -> bool:
-        readable, _, _ = select.select([self._reader], [], [], 30)
-        return bool(readable) and os.read(self._reader, 1) == b""
+        while said := self._read():
+            assert said == b"."
+        return said == b""
+
+    def _read(self) -> bytes | None:
+        readable, _, _ = select.select([self._reader], [], [], 20)
+        return os.read(self._reader, 1) if readable else None
 
 
 @pytest.mark.parametrize("flags", [(), ("deaf",)], ids=["heeding", "deaf"])
@@ -194,10 +217,10 @@ def test_a_server_and_what_it_started_have_ended_when_the_context_is_left(
     assert life.has_ended()
 
 
-@pytest.mark.parametrize("when", ["starting", "running"])
+@pytest.mark.parametrize("when", ["being made", "starting", "running"])
 def test_servers_end_when_the_call_is_cancelled(tmp_path: Path, when: str) -> None:
     life = Life(tmp_path)
-    given = servers(probe=program(*(["mute"] if when == "starting" else []), f"alive={life.path}"))
+    given = servers(probe=program(*([] if when == "running" else ["mute"]), f"alive={life.path}"))
 
     async def hold(inside: asyncio.Event) -> None:
         async with open_tools(given) as box:
@@ -210,12 +233,14 @@ def test_servers_end_when_the_call_is_cancelled(tmp_path: Path, when: str) -> No
         if when == "running":
             await inside.wait()
         await asyncio.sleep(0)
+        if when != "being made":
+            assert await asyncio.to_thread(life.has_begun)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
 
-    asyncio.run(main())
-    if when == "running":
+    asyncio.run(main())  # where a process is left behind, its transport warns
+    if when != "being made":
         assert life.has_ended()
 
 

@@ -1,7 +1,7 @@
 """A real MCP server for the tests of its client: `tool_server.py [FLAG ...]`, or `server()` for an address.
 
 `deaf` heeds neither the end of its input nor SIGTERM, `mute` never answers; `alive=FIFO` holds that FIFO open, in a
-child process too, for as long as they live.
+child process too, for as long as they live, and writes a byte when both do. `noisy` never stops complaining.
 """
 
 import asyncio
@@ -87,8 +87,11 @@ def main(flags: list[str]) -> None:
             held = os.open(flag.removeprefix("alive="), os.O_WRONLY)
             os.set_inheritable(held, True)
             subprocess.Popen(["sleep", "60"], close_fds=False, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+            os.write(held, b".")
     if "deaf" in flags:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    while "noisy" in flags:
+        sys.stderr.write(f"{os.environ['TOOL_KEY']}\n" * 1_000)
     if "mute" in flags:
         signal.pause()
     server().run()
