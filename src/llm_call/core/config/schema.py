@@ -24,6 +24,7 @@ from llm_call.core.providers.credentials import Reference
 from llm_call.core.providers.registry import DEFAULT_PROXY_URL
 from llm_call.core.providers.user_rows import ProviderTable
 from llm_call.core.state.settings import StateSettings
+from llm_call.core.tools.config import ToolSettings
 from llm_call.core.transport.base import HttpSettings, Timeouts
 from llm_call.core.transport.cassette import Mode
 from llm_call.core.transport.local import LocalSettings
@@ -110,6 +111,7 @@ class Config(Struct, frozen=True, kw_only=True):
     cassette: CassetteSettings = CassetteSettings()
     telemetry: TelemetrySettings = TelemetrySettings()
     state: StateSettings = StateSettings()
+    tools: ToolSettings = ToolSettings()
     aliases: Annotated[Mapping[str, str], setting("What a name of your own stands for.", access="free")] = {}
     routes: Mapping[str, Route] = {}
     prices: Mapping[str, Prices] = {}

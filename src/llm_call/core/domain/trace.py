@@ -17,6 +17,15 @@ class Failure(Struct, frozen=True, kw_only=True):
     retry_after: float | None = None
 
 
+class ToolRun(Struct, frozen=True, kw_only=True):
+    """A tool that was run for the model: how long it took in seconds, and the size of what it gave in bytes."""
+
+    name: str
+    seconds: float
+    is_error: bool = False
+    size: int = 0
+
+
 class Attempt(Struct, frozen=True, kw_only=True):
     """One request on the wire. Times are in seconds; `started` counts from the start of the call."""
 

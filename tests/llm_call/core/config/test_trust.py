@@ -21,6 +21,8 @@ VALUES = {
     "cassette.path": "'tape.jsonl'",
     "telemetry.capture_content": "true",
     "state.url": "'redis://h'",
+    "tools.allow": "true",
+    "tools.allow_http": "true",
     "claude_proxy_url": "'https://h'",
     "providers.NAME.base_url": "'https://h'",
     "providers.NAME.api_key": "'env:KEY'",
