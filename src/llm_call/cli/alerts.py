@@ -7,7 +7,7 @@ import typer
 from llm_call.cli.output import PROVIDER, run
 from llm_call.core.alerts.dispatch import Alerts, Outcome
 from llm_call.core.api import default_settings
-from llm_call.core.config.building import build_alerts
+from llm_call.core.config.alerting import build_alerts
 from llm_call.core.domain.alert import Alert, Level
 from llm_call.core.domain.errors import ConfigError
 from llm_call.core.policy.alerting import rank

@@ -12,6 +12,7 @@ from msgspec.structs import replace
 from llm_call.core.attempts import Attempts
 from llm_call.core.cache import Caching, MemoryCache, ResponseCache
 from llm_call.core.call_config import CallConfig, read_config
+from llm_call.core.domain.alert import Alert
 from llm_call.core.domain.bill import Pricing, known_price
 from llm_call.core.domain.embedding import Embeddings
 from llm_call.core.domain.errors import ConfigError
@@ -24,7 +25,7 @@ from llm_call.core.live import LiveAnswer
 from llm_call.core.options import AskOptions, EmbedOptions, read_options, validators
 from llm_call.core.plan import Plan, Simulated
 from llm_call.core.policy.budget import Budget
-from llm_call.core.policy.escalation import DEBUG_TOOLS, Ladder
+from llm_call.core.policy.escalation import ALWAYS, DEBUG_TOOLS, Ladder
 from llm_call.core.policy.hedging import HedgingPolicy
 from llm_call.core.policy.retry import RetryPolicy
 from llm_call.core.policy.retry_config import retry_policy
@@ -33,6 +34,7 @@ from llm_call.core.providers.transports import TransportFactory, transport_facto
 from llm_call.core.retry import Chance
 from llm_call.core.review import Reviewer
 from llm_call.core.router import Router
+from llm_call.core.tools.config import Tooling, Toolset
 from llm_call.core.transport.base import Clock, Timeouts, Transport
 from llm_call.core.validation.base import Validator
 from llm_call.core.validation.schema import checker
@@ -50,6 +52,8 @@ class Client:
     `cache` keeps the answers of calls that have a `cache_key`: in memory, unless another is given here or set later.
     `reviewer` has people decide what the ladder hands to them.
     `hedging` says when a second target is asked beside one that is late: never, unless it is given.
+    `tooling` is what the servers of `mcp_config` are started with; without it they have nothing of our environment.
+    `alert` hears of errors that leave a call: `Alerts.send`, for example.
     """
 
     def __init__(
@@ -68,6 +72,8 @@ class Client:
         cache: ResponseCache | None = None,
         reviewer: Reviewer | None = None,
         hedging: HedgingPolicy | None = None,
+        tooling: Tooling | None = None,
+        alert: Callable[[Alert], None] | None = None,
     ) -> None:
         self.cache = cache or MemoryCache()
         self.router = router or Router()
@@ -78,6 +84,7 @@ class Client:
         self._wraps: list[Callable[[Transport], Transport]] = []
         self._default_model = default_model
         self._timeouts = timeouts or Timeouts()
+        self._tooling = tooling or Tooling()
         self._retry = retry or RetryPolicy()
         self._engine = Engine(
             Attempts(self._transport, clock=clock, chance=chance, hooks=attempt_hooks, hedging=hedging),
@@ -85,6 +92,7 @@ class Client:
             call_hooks=call_hooks,
             observe=self.router.observe,
             reviewer=reviewer,
+            alert=alert,
         )
 
     async def ask(self, prompt: str | Sequence[Message], **options: Unpack[AskOptions]) -> Result[Any]:
@@ -236,7 +244,7 @@ class Client:
             strict=call.strict,
             stream=call.stream,
             recovery=call.stream_recovery,
-            toolsets=_toolsets(call),
+            toolsets=self._toolsets(call),
             simulated=Simulated(rate_limits=int(call.simulate_rate_limit), primary_down=call.simulate_primary_failure),
             caching=self._caching(call),
             retry=self._retry if call.retry_config is None else retry_policy(call.retry_config),
@@ -247,6 +255,10 @@ class Client:
         """The targets of the models that the ladder names."""
         models = [rung.model for rung in ladder if rung.model is not None]
         return {model: self.router.choose(model, request, strict=call.strict).targets for model in models}
+
+    def _toolsets(self, call: CallConfig) -> dict[str, Toolset]:
+        wanted = {ALWAYS: (call.mcp_config, None), DEBUG_TOOLS: (call.debug_tool_mcp_config, call.debug_tool_name)}
+        return {name: self._tooling.toolset(config, only) for name, (config, only) in wanted.items() if config}
 
     def _transport(self, name: TransportName) -> Transport:
         if name not in self._transports:
@@ -263,24 +275,6 @@ class Client:
 
 
 _REMEMBERED = 256
-
-
-def _toolsets(call: CallConfig) -> dict[str, Mapping[str, Any]]:
-    sets = {"": call.mcp_config, DEBUG_TOOLS: _only(call.debug_tool_mcp_config, call.debug_tool_name)}
-    return {name: servers for name, servers in sets.items() if servers}
-
-
-def _only(config: Mapping[str, Any] | None, name: str | None) -> Mapping[str, Any] | None:
-    """The one server that is named, where one is."""
-    servers = (config or {}).get("mcpServers")
-    if name is None or not isinstance(servers, Mapping):
-        return config
-    if name not in servers:
-        raise ConfigError(
-            f"debug_tool_name: there is no server {name!r} in debug_tool_mcp_config",
-            hint=f"There are {', '.join(servers) or 'none'}.",
-        )
-    return {"mcpServers": {name: servers[name]}}
 
 
 def _messages(prompt: str | Sequence[Message], system: str | None) -> tuple[Message, ...]:

@@ -1,7 +1,6 @@
 """The plan of a call: everything that it needs, checked before its first byte."""
 
 from collections.abc import Mapping
-from typing import Any
 
 from msgspec import Struct
 
@@ -15,6 +14,7 @@ from llm_call.core.policy.onward import TargetFacts, onward
 from llm_call.core.policy.retry import RetryPolicy
 from llm_call.core.providers.registry import Target
 from llm_call.core.routes import Order
+from llm_call.core.tools.config import Toolset
 from llm_call.core.transport.base import Timeouts
 from llm_call.core.validation.base import Validator
 
@@ -55,7 +55,7 @@ class Plan(Struct, frozen=True, kw_only=True):
     strict: bool = False
     stream: bool = False
     recovery: Recovery = "verified"
-    toolsets: Mapping[str, Mapping[str, Any]] = {}
+    toolsets: Mapping[str, Toolset] = {}
     simulated: Simulated = Simulated()
     caching: Caching | None = None
     call: CallConfig = CallConfig()

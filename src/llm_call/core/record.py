@@ -11,7 +11,7 @@ from llm_call.core.domain.bill import Bill, Charge, Pricing
 from llm_call.core.domain.errors import AllTargetsFailedError, LLMCallError, PolicyError
 from llm_call.core.domain.response import Notice, Response, Usage
 from llm_call.core.domain.result import Result
-from llm_call.core.domain.trace import Attempt, Failure, Round, Skipped, Trace
+from llm_call.core.domain.trace import Attempt, Failure, Round, Skipped, ToolRun, Trace
 from llm_call.core.policy.budget import Budget, Spent
 from llm_call.core.providers.registry import Target
 from llm_call.core.retry import Turn
@@ -43,6 +43,7 @@ class CallRecord:
         self.started = started
         self._rounds: list[Round] = []
         self._attempts: list[Attempt] = []
+        self._tools: list[ToolRun] = []
         self._last_errors: dict[str, LLMCallError] = {}
         self._pricing = pricing
         self._charges: list[Charge] = []
@@ -84,6 +85,10 @@ class CallRecord:
             self._charges.append(charge)
         self.attempts += 1
 
+    def add_tool(self, run: ToolRun) -> None:
+        """A tool was run for the model."""
+        self._tools.append(run)
+
     def _usage(self) -> Usage:
         usages = [charge.usage for charge in self._charges]
         return usages[0] if len(usages) == 1 else sum(usages, start=Usage())
@@ -111,16 +116,19 @@ class CallRecord:
                 attempts=tuple(self._attempts),
                 verdicts=judgement.verdicts,
                 response=response,
+                tools=tuple(self._tools),
             )
         )
-        self._attempts = []
+        self._attempts, self._tools = [], []
 
     def trace(self, now: float) -> Trace:
         """Everything so far, an unfinished round included."""
         rounds = tuple(self._rounds)
         if self._attempts:
             rung = "reask" if rounds else "ask"
-            rounds += (Round(number=len(rounds) + 1, rung=rung, attempts=tuple(self._attempts)),)
+            rounds += (
+                Round(number=len(rounds) + 1, rung=rung, attempts=tuple(self._attempts), tools=tuple(self._tools)),
+            )
         return Trace(model=self._model, rounds=rounds, duration=now - self.started, skipped=self._skipped)
 
     def result(self, response: Response, judgement: Judgement, now: float) -> Result[Any]:

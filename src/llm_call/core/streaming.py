@@ -17,6 +17,7 @@ from llm_call.core.domain.response import Response
 from llm_call.core.exchange import encode, noted, streamed
 from llm_call.core.hooks import AttemptScope, CallScope, entered
 from llm_call.core.plan import Plan
+from llm_call.core.policy.outcome import classify
 from llm_call.core.record import AttemptSpan, CallRecord
 from llm_call.core.restart import DiffersError, Verifier, is_repeatable, text_of
 from llm_call.core.retry import Turn
@@ -103,13 +104,15 @@ class Stream:
         broken = self._broken(error)
         await attempt.fail(broken)
         self._current = None
-        if self._plan.recovery == "off" or not is_repeatable(self._delivered) or not error.retryable:
+        if self._plan.recovery == "off" or not is_repeatable(self._delivered) or classify(error) == "never":
             raise broken from error
+        # A route that fell silent after it had begun is no silent route: it may be asked again, as after a reset.
+        failed = broken if isinstance(error, TransportError) else error
         try:
-            await self._loop.failed(error)
+            await self._loop.failed(failed)
             await self.begin()
         except LLMCallError as last:
-            raise (broken if last is error else self._broken(last)) from last
+            raise (broken if last is failed else self._broken(last)) from error
 
     async def _differs(self, attempt: _Attempt) -> StreamInterruptedError:
         error = StreamInterruptedError(

@@ -2,13 +2,13 @@
 
 from collections.abc import Callable, Mapping
 from functools import partial
+from pathlib import Path
 from typing import Any
 
-from llm_call.core.alerts.building import subscriptions
-from llm_call.core.alerts.dispatch import Alerts
 from llm_call.core.cache import MemoryCache, ResponseCache
 from llm_call.core.client import Client
 from llm_call.core.config.settings import Settings
+from llm_call.core.domain.alert import Alert
 from llm_call.core.hooks import AttemptHook, CallHook
 from llm_call.core.providers.catalog import Catalog
 from llm_call.core.providers.registry import TransportName
@@ -17,8 +17,8 @@ from llm_call.core.providers.transports import TransportFactory, transport_facto
 from llm_call.core.router import Router
 from llm_call.core.state.memory import MemoryStore
 from llm_call.core.state.store import SharedStore, StoreChange
+from llm_call.core.tools.config import Tooling
 from llm_call.core.transport.base import Transport
-from llm_call.core.transport.masking import Secrets
 
 
 def build_router(settings: Settings) -> Router:
@@ -55,6 +55,8 @@ def build_client(settings: Settings) -> Client:
         timeouts=config.timeouts,
         retry=config.retry.policy(),
         hedging=config.hedging,
+        tooling=Tooling(settings=config.tools, variables=settings.environment, folder=Path.cwd()),
+        alert=_alert(settings),
         pricing=Catalog(config.prices).price,
         call_hooks=call_hooks,
         attempt_hooks=attempt_hooks,
@@ -62,11 +64,12 @@ def build_client(settings: Settings) -> Client:
     )
 
 
-def build_alerts(settings: Settings) -> Alerts:
-    """The receivers of alerts that `settings` describe. Nothing is looked up or opened before the first alert."""
-    config, credentials = settings.config, settings.credentials
-    found = subscriptions(config.alerts, key_of=credentials.resolve, http=config.http)
-    return Alerts(found, secrets=Secrets(credentials.at_hand()))
+def _alert(settings: Settings) -> Callable[[Alert], None] | None:
+    if not settings.config.alerts:
+        return None
+    from llm_call.core.config.alerting import build_alerts  # noqa: PLC0415  (start-up: few have receivers)
+
+    return build_alerts(settings).send
 
 
 def _transports(settings: Settings) -> Mapping[TransportName, TransportFactory]:

@@ -57,6 +57,7 @@ def load(
         project=project,
         trust=store,
         cache=_folder(environment, "XDG_CACHE_HOME", ".cache"),
+        environment=environment,
         state=_folder(environment, "XDG_STATE_HOME", ".local/state"),
         unknown_variables=tuple(_unknown_variables(environment)),
     )

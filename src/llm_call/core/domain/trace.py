@@ -47,6 +47,7 @@ class Round(Struct, frozen=True, kw_only=True):
     attempts: tuple[Attempt, ...] = ()
     verdicts: tuple[Verdict, ...] = ()
     response: Response | None = None
+    tools: tuple[ToolRun, ...] = ()
 
 
 class Skipped(Struct, frozen=True, kw_only=True):

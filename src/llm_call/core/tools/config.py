@@ -105,6 +105,36 @@ class Address(Struct, frozen=True, kw_only=True, tag="address"):
 Server = Program | Address
 
 
+class Toolset(Struct, frozen=True, kw_only=True):
+    """Servers whose tools a model is given; `only` keeps those of one server, or one tool."""
+
+    servers: tuple[Server, ...]
+    only: str | None = None
+    settings: ToolSettings = ToolSettings()
+
+
+class Tooling(Struct, frozen=True, kw_only=True):
+    """What a client needs to run tools: its settings, our own environment, and where relative folders begin."""
+
+    settings: ToolSettings = ToolSettings()
+    variables: Mapping[str, str] = {}
+    folder: Path = Path()
+
+    def __repr__(self) -> str:
+        return f"Tooling(settings={self.settings!r}, variables=<hidden>)"
+
+    def toolset(self, config: Mapping[str, Any], only: str | None = None) -> Toolset:
+        """The servers that `config` names, checked.
+
+        Raises:
+            ConfigError: As `read_servers` says.
+        """
+        servers = read_servers(
+            config, folder=self.folder, variables=self.variables, allow_http=self.settings.allow_http
+        )
+        return Toolset(servers=servers, only=only, settings=self.settings)
+
+
 def read_servers(
     config: Mapping[str, Any], *, folder: Path, variables: Mapping[str, str], allow_http: bool = False
 ) -> tuple[Server, ...]:

@@ -12,7 +12,7 @@ import pytest
 
 from llm_call.core.alerts.dispatch import Alerts
 from llm_call.core.config import Settings, load, shown
-from llm_call.core.config.building import build_alerts
+from llm_call.core.config.alerting import build_alerts
 from llm_call.core.domain.alert import Alert
 from llm_call.core.domain.errors import ConfigError
 from llm_call.testing.servers import FaultServer, respond
