@@ -172,7 +172,7 @@ def test_a_name_that_nothing_has_is_refused_with_near_ones() -> None:
         raise AssertionError
 
     with pytest.raises(ConfigError) as caught:
-        with_box(servers(probe=program()), use, only="addd")
+        with_box(servers(probe=program()), use, only="added")
     assert caught.value.hint == "Did you mean add?"
 
 
