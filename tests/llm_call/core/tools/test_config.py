@@ -77,7 +77,7 @@ def test_another_machine_is_reached_without_tls_only_where_that_is_allowed() -> 
     ("entry", "message", "hint"),
     [
         ("npx", "a server is an object", ""),
-        ({"comand": "npx"}, "unknown key 'comand'", "Did you mean command?"),
+        ({"commandd": "npx"}, "unknown key 'commandd'", "Did you mean command?"),
         ({"command": "npx", "arg": []}, "unknown key 'arg'", "Did you mean args?"),
         ({"command": "npx", "url": "https://h"}, "unknown key 'command'", ""),
         ({"type": "htp", "url": "https://h"}, "unknown type 'htp'", "Did you mean http?"),

@@ -1,6 +1,7 @@
 """The tools of real MCP servers, over standard input and output and over HTTP."""
 
 import asyncio
+import gc
 import json
 import os
 import runpy
@@ -171,7 +172,7 @@ def test_a_name_that_nothing_has_is_refused_with_near_ones() -> None:
         raise AssertionError
 
     with pytest.raises(ConfigError) as caught:
-        with_box(servers(probe=program()), use, only="addd")
+        with_box(servers(probe=program()), use, only="added")
     assert caught.value.hint == "Did you mean add?"
 
 
@@ -239,7 +240,8 @@ def test_servers_end_when_the_call_is_cancelled(tmp_path: Path, when: str) -> No
         with pytest.raises(asyncio.CancelledError):
             await task
 
-    asyncio.run(main())  # where a process is left behind, its transport warns
+    asyncio.run(main())
+    gc.collect()  # a process that is left behind warns when it is forgotten
     if when != "being made":
         assert life.has_ended()
 
