@@ -1,6 +1,6 @@
 """Settings become a router and a client. What a setting needs that most users do not is imported here when it is set."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -13,6 +13,8 @@ from llm_call.core.providers.registry import TransportName
 from llm_call.core.providers.rows import local_provider
 from llm_call.core.providers.transports import TransportFactory, transport_factories
 from llm_call.core.router import Router
+from llm_call.core.state.memory import MemoryStore
+from llm_call.core.state.store import SharedStore, StoreChange
 from llm_call.core.transport.base import Transport
 
 
@@ -82,6 +84,15 @@ def _cache(settings: Settings) -> ResponseCache:
     from llm_call.core.store.responses import SQLiteCache  # noqa: PLC0415  (start-up: few keep answers on disk)
 
     return SQLiteCache(cache.path or settings.cache / "responses.db", **seconds)
+
+
+def _store(settings: Settings, listen: Callable[[StoreChange], None] | None = None) -> SharedStore:
+    state = settings.config.state
+    if state.url is None:
+        return MemoryStore()
+    from llm_call.core.state.valkey import ValkeyStore  # noqa: PLC0415  (an optional extra)
+
+    return ValkeyStore(state.url, timeout=state.timeout, listen=listen)
 
 
 def _hooks(settings: Settings) -> tuple[tuple[CallHook, ...], tuple[AttemptHook, ...]]:

@@ -20,6 +20,7 @@ VALUES = {
     "cache.path": "'answers.db'",
     "cassette.path": "'tape.jsonl'",
     "telemetry.capture_content": "true",
+    "state.url": "'redis://h'",
     "claude_proxy_url": "'https://h'",
     "providers.NAME.base_url": "'https://h'",
     "providers.NAME.api_key": "'env:KEY'",
