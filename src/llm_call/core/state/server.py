@@ -11,6 +11,7 @@ import os
 import socket
 import ssl
 from collections.abc import AsyncGenerator
+from contextlib import suppress
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
@@ -27,6 +28,7 @@ except ImportError as missing:
     raise ConfigError("shared state needs redis", hint='pip install "llm-call[redis]"') from missing
 
 _CONNECTIONS = 16  # in each event loop: only different keys are asked for at the same time
+_CLOSING = 0.25  # seconds
 _SCHEMES = {"valkey": "redis", "valkeys": "rediss", "redis": "redis", "rediss": "rediss", "unix": "unix"}
 _OPTIONS = frozenset({"db", "ssl_ca_certs", "ssl_certfile", "ssl_keyfile"})
 _HINT = "It looks like redis://HOST:6379/0, rediss://USER:PASSWORD@HOST/0 or unix:///PATH?db=0."
@@ -107,7 +109,7 @@ class Server:
         return None if reply == [] else _held(reply)
 
     async def close(self) -> None:
-        """Break every connection off. Commands on their way fail."""
+        """Close every connection, once the commands on their way have ended."""
         for loop, use in list(self._uses.items()):
             if loop is asyncio.get_running_loop():
                 await use.close()
@@ -165,12 +167,20 @@ class _Use:
             await self.close()
 
     async def close(self) -> None:
-        """Break the connections off. A peer that does not answer is not waited for."""
+        """Close the connections, once what is on its way has ended. A peer that does not answer is not waited for."""
+        taken = 0
         try:
-            async with asyncio.timeout(0.25):
-                await self._pool.aclose()
-        except TimeoutError:
-            pass
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_CLOSING):
+                    while taken < _CONNECTIONS:
+                        await self.slots.acquire()
+                        taken += 1
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_CLOSING):
+                    await self._pool.aclose()
+        finally:
+            for _ in range(taken):
+                self.slots.release()
 
     def close_soon(self) -> None:
         """Have them broken off."""

@@ -77,7 +77,7 @@ class ValkeyStore:
         return await self._local.read(key, type_)
 
     async def close(self) -> None:
-        """Close the connections. Updates on their way are done on the state of this process."""
+        """Close the connections, once what is on its way has ended. One that is used again opens new ones."""
         await self._server.close()
 
     async def _carry_out(self, key: str, type_: type[S], change: Change[S, Any], *, expires: float) -> Any:

@@ -48,7 +48,10 @@ def stores(request: pytest.FixtureRequest, url: str) -> Callable[[], tuple[Share
         return store, store
 
     def on_the_server() -> tuple[SharedStore, SharedStore]:
-        return ValkeyStore(url, timeout=20), ValkeyStore(url, timeout=20)
+        kept.append((ValkeyStore(url, timeout=20), ValkeyStore(url, timeout=20)))
+        return kept[-1]
+
+    kept: list[tuple[SharedStore, SharedStore]] = []  # until their event loop has closed their connections
 
     return in_memory if request.param == "memory" else on_the_server
 

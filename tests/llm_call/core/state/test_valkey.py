@@ -3,9 +3,10 @@
 import asyncio
 import gc
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -20,6 +21,22 @@ from llm_call.core.state.valkey import PREFIX, ValkeyStore
 from llm_call.testing.clock import FakeClock
 
 LONG = 20.0  # seconds: where a test would be wrong if the machine is only slow
+
+
+_opened: list[ValkeyStore] = []
+
+
+def opened(url: str, *, timeout: float = LONG, **options: Any) -> ValkeyStore:
+    """A store that outlives its event loop, which so has to close its connections."""
+    _opened.append(ValkeyStore(url, timeout=timeout, **options))
+    return _opened[-1]
+
+
+@pytest.fixture(autouse=True)
+def _no_connection_is_left_open() -> Iterator[None]:
+    yield
+    _opened.clear()
+    gc.collect()  # one that is left open warns
 
 
 class Count(Struct, frozen=True, kw_only=True):
@@ -45,9 +62,9 @@ async def _raw(url: str, *command: str | bytes | int) -> object:
 
 def test_a_state_is_kept_under_our_prefix_in_the_database_of_the_url_until_it_expires(url: str, key: str) -> None:
     async def main() -> None:
-        store = ValkeyStore(f"{url}/3", timeout=LONG)
+        store = opened(f"{url}/3")
         await store.update(key, Count, add, expires=60)
-        assert await ValkeyStore(url, timeout=LONG).update(key, Count, keep, expires=60) == 0
+        assert await opened(url).update(key, Count, keep, expires=60) == 0
         value = await _raw(f"{url}/3", "GET", PREFIX + key)
         assert value == msgspec.msgpack.encode(Count(n=1))
         left = await _raw(f"{url}/3", "PTTL", PREFIX + key)
@@ -59,7 +76,7 @@ def test_a_state_is_kept_under_our_prefix_in_the_database_of_the_url_until_it_ex
 
 def test_an_update_that_changes_nothing_writes_nothing(url: str, key: str) -> None:
     async def main() -> None:
-        store = ValkeyStore(url, timeout=LONG)
+        store = opened(url)
         await store.update(key, Count, add, expires=60)
         await store.update(key, Count, keep, expires=6_000)
         left = await _raw(url, "PTTL", PREFIX + key)
@@ -75,7 +92,7 @@ def test_an_older_version_reads_a_state_that_has_more_fields(url: str, key: str)
         more: str = "x"
 
     async def main() -> None:
-        store = ValkeyStore(url, timeout=LONG)
+        store = opened(url)
         await store.update(key, Newer, lambda _state, _now: (Newer(n=4), None), expires=60)
         assert (await store.read(key, Count))[0] == Count(n=4)
 
@@ -84,7 +101,7 @@ def test_an_older_version_reads_a_state_that_has_more_fields(url: str, key: str)
 
 def test_the_script_is_sent_again_to_a_server_that_forgot_it(url: str, key: str) -> None:
     async def main() -> None:
-        store = ValkeyStore(url, timeout=LONG)
+        store = opened(url)
         await store.update(key, Count, add, expires=60)
         await _raw(url, "SCRIPT", "FLUSH")
         assert await store.update(key, Count, add, expires=60) == 2
@@ -96,7 +113,7 @@ def test_a_thousand_calls_at_once_take_a_handful_of_round_trips(start: Callable[
     own = start().connection_url
 
     async def main() -> None:
-        store = ValkeyStore(own, timeout=LONG)
+        store = opened(own)
         await store.update("k", Count, add, expires=60)
         await _raw(own, "CONFIG", "RESETSTAT")
         answers = await asyncio.gather(*(store.update("k", Count, add, expires=60) for _ in range(1_000)))
@@ -114,7 +131,7 @@ def test_each_form_of_url_leads_there(server: ValkeyServer, key: str, scheme: st
 
     async def main() -> None:
         told: list[StoreChange] = []
-        store = ValkeyStore(f"{scheme}://{place}", timeout=LONG, listen=told.append)
+        store = opened(f"{scheme}://{place}", listen=told.append)
         assert await store.update(key, Count, add, expires=60) == 1
         assert await _raw(f"redis://127.0.0.1:{server.port}/1", "EXISTS", PREFIX + key) == 1
         assert told == []
@@ -141,7 +158,7 @@ def test_each_form_of_url_leads_there(server: ValkeyServer, key: str, scheme: st
 )
 def test_a_url_that_cannot_be_used_is_refused_at_once_and_not_shown(url: str) -> None:
     with pytest.raises(ConfigError) as caught:
-        ValkeyStore(url)
+        opened(url)
     assert "hunter22" not in f"{caught.value} {caught.value.hint}"
     assert "redis://HOST" in caught.value.hint
 
@@ -160,29 +177,26 @@ def test_a_cancelled_update_or_read_leaves_no_reply_for_the_next_one_whenever_it
 ) -> None:
     async def main() -> None:
         told: list[StoreChange] = []
-        store = ValkeyStore(url, timeout=LONG, listen=told.append)
+        store = opened(url, listen=told.append)
         mine, other = new_key(), new_key()
-        await ValkeyStore(url, timeout=LONG).update(other, Count, lambda _s, _n: (Count(n=1_000), None), expires=60)
+        await store.update(other, Count, lambda _s, _n: (Count(n=1_000), None), expires=60)
         cancelled = 0
         for turns in range(60):
             if connected:
                 await store.read(mine, Count)
             else:
-                await store.close()
-            for work in (store.update(mine, Count, add, expires=60), store.read(mine, Count)):
-                task = asyncio.create_task(_wrapped(work))
-                await _after(turns)
-                cancelled += task.cancel()
-                assert (await asyncio.gather(store.read(other, Count), task, return_exceptions=True))[0][0] == Count(n=1_000)  # type: ignore[index]
-                assert await store.update(other, Count, keep, expires=60) == 1_000
+                store = opened(url, listen=told.append)
+            read = asyncio.create_task(store.read(mine, Count))
+            update = asyncio.create_task(store.update(mine, Count, add, expires=60))
+            await _after(turns)
+            cancelled += read.cancel() + update.cancel()
+            assert (await store.read(other, Count))[0] == Count(n=1_000)
+            assert await store.update(other, Count, keep, expires=60) == 1_000
+            await asyncio.gather(read, update, return_exceptions=True)
         assert cancelled > 8  # at each place where they wait, at least
         assert told == []
 
     asyncio.run(main())
-
-
-async def _wrapped(work: Awaitable[object]) -> object:
-    return await work
 
 
 @asynccontextmanager
@@ -216,7 +230,7 @@ def test_a_reply_that_comes_after_its_command_was_cancelled_or_given_up_is_taken
         may_answer.set()
         clock = FakeClock()
         async with _late(server.port, may_answer) as url:
-            store = ValkeyStore(url, timeout=0.2, listen=told.append, now=clock.now)
+            store = opened(url, timeout=0.2, listen=told.append, now=clock.now)
             await asyncio.gather(*(store.read(mine, Count) for _ in range(5)))  # connections that will be used again
             await store.update(other, Count, lambda _state, _now: (Count(n=1_000), None), expires=60)
             may_answer.clear()
@@ -242,7 +256,7 @@ def test_a_reply_that_comes_after_its_command_was_cancelled_or_given_up_is_taken
 
 def test_a_call_that_is_cancelled_takes_nobody_elses_update_with_it(url: str, key: str) -> None:
     async def main() -> None:
-        store = ValkeyStore(url, timeout=LONG)
+        store = opened(url)
         tasks = [asyncio.create_task(store.update(key, Count, add, expires=60)) for _ in range(10)]
         await _after(2)
         tasks[0].cancel()  # the one that began it
@@ -259,7 +273,7 @@ def test_a_call_that_is_cancelled_takes_nobody_elses_update_with_it(url: str, ke
 
 
 def test_one_store_serves_several_event_loops_and_forgets_closed_ones(url: str, key: str) -> None:
-    store = ValkeyStore(url, timeout=LONG)
+    store = opened(url)
 
     async def many() -> None:
         for _ in range(50):
@@ -273,11 +287,26 @@ def test_one_store_serves_several_event_loops_and_forgets_closed_ones(url: str, 
     assert asyncio.run(store.read(key, Count))[0] == Count(n=150)
     assert len(store._server._uses) == 1  # the loop of the line above; it is forgotten when the next one comes
     assert not store._joining._lines
-    gc.collect()  # a connection that was left open would warn
+
+
+def test_closing_lets_end_what_is_on_its_way(url: str, key: str) -> None:
+    async def main() -> None:
+        told: list[StoreChange] = []
+        store = opened(url, listen=told.append)
+        for turns in range(12):
+            update = asyncio.create_task(store.update(key, Count, add, expires=60))
+            read = asyncio.create_task(store.read(key, Count))
+            await _after(turns)
+            await store.close()
+            assert await update == turns + 1
+            await read
+        assert told == []
+
+    asyncio.run(main())
 
 
 def test_a_store_can_be_closed_from_another_loop_and_used_again(url: str, key: str) -> None:
-    store = ValkeyStore(url, timeout=LONG)
+    store = opened(url)
 
     async def main() -> int:
         await store.update(key, Count, add, expires=60)
@@ -342,7 +371,7 @@ def test_a_server_that_answers_wrongly_fails_no_call_and_is_told_once_without_se
         told: list[StoreChange] = []
         async with _peer(welcome, answer) as url:
             clock = FakeClock()
-            store = ValkeyStore(url, timeout=0.05 if why and "0.05" in why else LONG, listen=told.append, now=clock.now)
+            store = opened(url, timeout=0.05 if why and "0.05" in why else LONG, listen=told.append, now=clock.now)
             for number in range(1, 5):
                 assert await store.update("k", Count, add, expires=60) == number
                 clock.advance(100)  # each one asks again
@@ -362,7 +391,7 @@ def test_a_place_where_nothing_listens_is_told_once_and_asked_again_only_after_a
     told: list[StoreChange] = []
 
     async def main() -> None:
-        store = ValkeyStore(f"redis://127.0.0.1:{unused}", timeout=LONG, listen=told.append, now=clock.now)
+        store = opened(f"redis://127.0.0.1:{unused}", listen=told.append, now=clock.now)
         answers = await asyncio.gather(*(store.update("k", Count, add, expires=60) for _ in range(100)))
         assert answers == list(range(1, 101))
         store._server = None  # type: ignore[assignment]  # whoever asks it now would fail
@@ -392,20 +421,22 @@ def test_its_return_is_noticed_by_one_update_and_what_was_kept_meanwhile_is_not_
     async def main() -> None:
         server = start()
         port = server.port
-        store = ValkeyStore(server.connection_url, timeout=LONG, listen=told.append, now=clock.now)
+        store = opened(server.connection_url, listen=told.append, now=clock.now)
         for _ in range(5):
             await store.update("k", Count, add, expires=60)
         server.terminate()  # SIGKILL
         assert await store.update("k", Count, add, expires=60) == 1
         assert await store.update("k", Count, add, expires=60) == 2
         start(port=port)
-        await ValkeyStore(f"redis://127.0.0.1:{port}", timeout=LONG).update(
+        await opened(f"redis://127.0.0.1:{port}").update(
             "k", Count, lambda _state, _now: (Count(n=70), None), expires=60
         )
         assert await store.update("k", Count, add, expires=60) == 3  # it is not asked yet
         clock.advance(100)
         assert (await store.read("k", Count))[0] == Count(n=3)  # nor for a read
-        assert await store.update("k", Count, keep, expires=60) == 70  # which proves nothing yet: a replica could say it
+        assert (
+            await store.update("k", Count, keep, expires=60) == 70
+        )  # which proves nothing yet: a replica could say it
         clock.advance(100)
         assert await store.update("k", Count, add, expires=60) == 71
         assert (await store.read("k", Count))[0] == Count(n=71)
@@ -422,7 +453,7 @@ def test_a_server_that_becomes_a_replica_is_away_until_it_is_none(
 
     async def main() -> None:
         own = start().connection_url
-        store = ValkeyStore(own, timeout=LONG, listen=told.append, now=clock.now)
+        store = opened(own, listen=told.append, now=clock.now)
         await store.update("k", Count, add, expires=60)
         await _raw(own, "REPLICAOF", "127.0.0.1", unused)
         for _ in range(4):
@@ -444,19 +475,17 @@ def test_the_right_password_is_taken_and_a_wrong_one_told_without_it(start: Call
     own = _with_password(folder_server, config)
 
     async def main() -> None:
-        right = ValkeyStore(f"redis://:right-one@127.0.0.1:{own}/0", timeout=LONG, listen=told.append)
+        right = opened(f"redis://:right-one@127.0.0.1:{own}/0", listen=told.append)
         assert await right.update("k", Count, add, expires=60) == 1
         assert told == []
         for url in (f"redis://:wrong-one@127.0.0.1:{own}/0", f"redis://127.0.0.1:{own}/0"):
-            wrong = ValkeyStore(url, timeout=LONG, listen=told.append)
+            wrong = opened(url, listen=told.append)
             assert await wrong.update("k", Count, add, expires=60) == 1
             assert await wrong.update("k", Count, add, expires=60) == 2
         assert (await right.read("k", Count))[0] == Count(n=1)
 
     asyncio.run(main())
-    assert [each.why for each in told] == [
-        f"shared state at 127.0.0.1:{own}: it refused the user or the password"
-    ] * 2
+    assert [each.why for each in told] == [f"shared state at 127.0.0.1:{own}: it refused the user or the password"] * 2
 
 
 def _with_password(start: Callable[..., ValkeyServer], config: dict[str, str]) -> int:
@@ -474,7 +503,7 @@ def test_a_value_that_is_none_of_ours_is_left_alone_and_concerns_its_key_only(
 
     async def main() -> None:
         await _raw(url, command[0], PREFIX + foreign, command[1])
-        store = ValkeyStore(url, timeout=LONG, listen=told.append)
+        store = opened(url, listen=told.append)
         assert await store.update(foreign, Count, add, expires=60) == 1
         assert await store.update(foreign, Count, add, expires=60) == 2
         assert (await store.read(foreign, Count))[0] == Count(n=2)
@@ -493,7 +522,7 @@ def test_a_state_that_cannot_be_written_is_its_callers_error_and_no_reason_to_le
     told: list[StoreChange] = []
 
     async def main() -> None:
-        store = ValkeyStore(url, timeout=LONG, listen=told.append)
+        store = opened(url, listen=told.append)
         with pytest.raises(TypeError):
             await store.update(key, object, lambda _state, _now: (object(), None), expires=60)
         assert await store.update(key, Count, add, expires=60) == 1
@@ -506,7 +535,7 @@ def test_the_local_state_is_the_one_that_was_given(unused: int, key: str) -> Non
     local = MemoryStore()
 
     async def main() -> None:
-        store = ValkeyStore(f"redis://127.0.0.1:{unused}", timeout=LONG, local=local)
+        store = opened(f"redis://127.0.0.1:{unused}", local=local)
         await store.update(key, Count, add, expires=60)
         assert (await local.read(key, Count))[0] == Count(n=1)
 
@@ -518,7 +547,7 @@ def test_certificates_that_are_not_there_fail_no_call(tmp_path: Path, unused: in
 
     async def main() -> None:
         url = f"rediss://127.0.0.1:{unused}/0?ssl_ca_certs={tmp_path}/none.pem"
-        assert await ValkeyStore(url, listen=told.append).update("k", Count, add, expires=60) == 1
+        assert await opened(url, listen=told.append).update("k", Count, add, expires=60) == 1
 
     asyncio.run(main())
     assert [each.status for each in told] == ["away"]
