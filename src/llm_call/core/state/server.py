@@ -132,8 +132,9 @@ class Server:
     async def _use(self) -> "_Use":
         loop = asyncio.get_running_loop()
         if loop not in self._uses:
-            for each in [each for each in self._uses if each.is_closed()]:
-                del self._uses[each]
+            for each in list(self._uses):
+                if each.is_closed():
+                    self._uses.pop(each, None)  # another thread may have been quicker
             self._uses[loop] = _Use(self._url)
             await anext(self._uses[loop].lifetime)
         return self._uses[loop]
@@ -183,7 +184,7 @@ class _Use:
                 self.slots.release()
 
     def close_soon(self) -> None:
-        """Have them broken off."""
+        """Have them closed."""
         self._closing = asyncio.ensure_future(self.close())
 
 
@@ -231,7 +232,7 @@ def _why(error: Exception) -> str:
     for kind, reason in _REASONS:
         if isinstance(error, kind):
             return reason
-    return _system_reason(error) or "the connection broke"
+    return _system_reason(error) or "no connection could be made, or it broke"
 
 
 def _system_reason(error: BaseException | None) -> str:

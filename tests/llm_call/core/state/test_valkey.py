@@ -54,7 +54,8 @@ def keep(count: Count | None, _now: float) -> tuple[Count | None, int]:
 
 async def _raw(url: str, *command: str | bytes | int) -> object:
     async with Redis.from_url(url) as client:
-        return await client.execute_command(*command)
+        answer: object = await client.execute_command(*command)  # type: ignore[no-untyped-call]
+        return answer
 
 
 # --- what stands on the server
@@ -407,7 +408,7 @@ def test_a_place_where_nothing_listens_is_told_once_and_asked_again_only_after_a
 def unused(start: Callable[..., ValkeyServer]) -> int:
     """A port where nothing listens."""
     server = start()
-    port = server.port
+    port: int = server.port
     server.terminate()
     return port
 
@@ -469,29 +470,23 @@ def test_a_server_that_becomes_a_replica_is_away_until_it_is_none(
 
 
 def test_the_right_password_is_taken_and_a_wrong_one_told_without_it(start: Callable[..., ValkeyServer]) -> None:
+    server = start()
+    asyncio.run(_raw(server.connection_url, "CONFIG", "SET", "requirepass", "right-one"))
+    port: int = server.port
     told: list[StoreChange] = []
-    config = {"requirepass": "right-one"}
-    folder_server = start
-    own = _with_password(folder_server, config)
 
     async def main() -> None:
-        right = opened(f"redis://:right-one@127.0.0.1:{own}/0", listen=told.append)
+        right = opened(f"redis://:right-one@127.0.0.1:{port}/0", listen=told.append)
         assert await right.update("k", Count, add, expires=60) == 1
         assert told == []
-        for url in (f"redis://:wrong-one@127.0.0.1:{own}/0", f"redis://127.0.0.1:{own}/0"):
+        for url in (f"redis://:wrong-one@127.0.0.1:{port}/0", f"redis://127.0.0.1:{port}/0"):
             wrong = opened(url, listen=told.append)
             assert await wrong.update("k", Count, add, expires=60) == 1
             assert await wrong.update("k", Count, add, expires=60) == 2
         assert (await right.read("k", Count))[0] == Count(n=1)
 
     asyncio.run(main())
-    assert [each.why for each in told] == [f"shared state at 127.0.0.1:{own}: it refused the user or the password"] * 2
-
-
-def _with_password(start: Callable[..., ValkeyServer], config: dict[str, str]) -> int:
-    server = start()
-    asyncio.run(_raw(server.connection_url, "CONFIG", "SET", "requirepass", config["requirepass"]))
-    return server.port
+    assert [each.why for each in told] == [f"shared state at 127.0.0.1:{port}: it refused the user or the password"] * 2
 
 
 @pytest.mark.parametrize("command", [("SET", b"\x93\x01"), ("SET", b'{"n": 1}'), ("RPUSH", b"x")])
