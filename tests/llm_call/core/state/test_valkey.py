@@ -32,7 +32,7 @@ def opened(url: str, *, timeout: float = LONG, **options: Any) -> ValkeyStore:
     return _opened[-1]
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(autouse=True, scope="module")
 def _no_connection_is_left_open() -> Iterator[None]:
     yield
     _opened.clear()
