@@ -4,7 +4,7 @@ import asyncio
 import threading
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, Self, TypeVar, Unpack
 
 from msgspec.structs import replace
@@ -70,15 +70,17 @@ class Client:
         self._default_model = default_model
         self._timeouts = timeouts or Timeouts()
         self._retry = retry or RetryPolicy()
-        self._engine = Engine(
+        self._attempt_hooks = tuple(attempt_hooks)
+        self._engine_with = partial(
+            Engine,
             self._transport,
             clock=clock,
             chance=chance,
             pricing=pricing,
             call_hooks=call_hooks,
-            attempt_hooks=attempt_hooks,
             observe=self.router.observe,
         )
+        self._engine = self._engine_with(attempt_hooks=self._attempt_hooks)
 
     async def ask(self, prompt: str | Sequence[Message], **options: Unpack[AskOptions]) -> Result[Any]:
         """The model's answer to `prompt`, checked. A rejected answer is a result whose `ok` is false.
@@ -182,6 +184,17 @@ class Client:
             yield
         finally:
             self._wraps.remove(wrap)
+
+    @contextmanager
+    def hooked(self, hook: AttemptHook) -> Iterator[None]:
+        """While it is open, the attempts of calls that begin are made inside `hook` too. Not for several threads."""
+        before = self._attempt_hooks, self._engine
+        self._attempt_hooks = (*self._attempt_hooks, hook)
+        self._engine = self._engine_with(attempt_hooks=self._attempt_hooks)
+        try:
+            yield
+        finally:
+            self._attempt_hooks, self._engine = before
 
     async def close(self) -> None:
         """Free the transports. Calls that are under way end."""

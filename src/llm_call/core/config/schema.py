@@ -20,6 +20,7 @@ from llm_call.core.policy.retry import RetryPolicy
 from llm_call.core.policy.routing import Route
 from llm_call.core.providers.registry import DEFAULT_PROXY_URL
 from llm_call.core.providers.user_rows import ProviderTable
+from llm_call.core.store.traces import TraceSettings
 from llm_call.core.transport.base import HttpSettings, Timeouts
 from llm_call.core.transport.cassette import Mode
 from llm_call.core.transport.local import LocalSettings
@@ -92,6 +93,7 @@ class Config(Struct, frozen=True, kw_only=True):
     cache: CacheSettings = CacheSettings()
     cassette: CassetteSettings = CassetteSettings()
     telemetry: TelemetrySettings = TelemetrySettings()
+    traces: TraceSettings = TraceSettings()
     aliases: Annotated[Mapping[str, str], setting("What a name of your own stands for.", access="free")] = {}
     routes: Mapping[str, Route] = {}
     prices: Mapping[str, Prices] = {}

@@ -20,6 +20,8 @@ VALUES = {
     "cache.path": "'answers.db'",
     "cassette.path": "'tape.jsonl'",
     "telemetry.capture_content": "true",
+    "traces.days": "1.0",
+    "traces.payloads": "true",
     "claude_proxy_url": "'https://h'",
     "providers.NAME.base_url": "'https://h'",
     "providers.NAME.api_key": "'env:KEY'",
