@@ -28,11 +28,10 @@ def list_all(
         lines = []
         for each in summaries:
             when = datetime.fromtimestamp(each.at, UTC).astimezone()
-            what = f"{each.command} {each.subject}".strip()
             tried = "1 attempt" if each.attempts == 1 else f"{each.attempts} attempts"
-            took = f"{tried}, {each.duration:.2f} s"
-            lines.append((each.id, f"{when:%Y-%m-%d %H:%M:%S}", what, each.model, each.outcome, took))
-        print_table(("id", "when", "command", "model", "outcome", "took"), lines)
+            call = f"{each.command} {each.subject or each.model}"
+            lines.append((each.id, f"{when:%Y-%m-%d %H:%M}", call, f"{each.outcome}, {tried} in {each.duration:.2f} s"))
+        print_table(("id", "when", "call", "what came of it"), lines)
 
 
 @app.command()

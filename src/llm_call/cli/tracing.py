@@ -221,13 +221,8 @@ def print_timeline(lines: Sequence[Line], *, err: bool) -> None:
 
     console = Console(stderr=err, highlight=False)
     glyphs = Glyphs() if console.encoding.startswith("utf") else ASCII
-    for line, row, below in charted(lines, console.width, glyphs):
-        console.print(Text(row, _style(line)))
-        if below:
-            console.print(Padding(Text(below, "dim" if line.status != "failed" else "red"), (0, 0, 0, _INDENT)))
-
-
-_INDENT = 11  # columns: under what stands behind the offset
+    for row in charted(lines, console.width, glyphs):
+        console.print(Padding(Text(row.text, _style(row.line)), (0, 0, 0, row.indent), expand=False))
 
 
 def _style(line: Line) -> str:

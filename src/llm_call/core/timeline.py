@@ -5,7 +5,7 @@ All show what is in the trace: `core.domain.redaction` says what may be in it. N
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
 from typing import Any, Literal
 
@@ -15,6 +15,7 @@ from msgspec import Struct
 from llm_call.core.domain.messages import Part, Reasoning, Text, ToolCall
 from llm_call.core.domain.response import Response, Usage
 from llm_call.core.domain.trace import Attempt, Failure, Round, Timings, Trace
+from llm_call.core.domain.verdict import Problem
 
 Kind = Literal["skip", "round", "wait", "gate", "attempt", "answer", "tool", "notice", "verdict"]
 Status = Literal["", "ok", "failed"]
@@ -70,15 +71,16 @@ def _attempt(attempt: Attempt, cost: Decimal | None) -> Iterator[Line]:
         yield Line(kind="wait", text="wait", outcome=attempt.why, offset=begin, duration=attempt.wait)
     held = attempt.timings.held if attempt.timings else 0.0
     if held or not attempt.sent:
-        why = "waited for leave to ask" if attempt.sent else "nothing was sent"
-        yield Line(kind="gate", text=f"gate {attempt.target}", outcome=why, offset=attempt.started, duration=held)
+        what = "waited for leave to ask" if attempt.sent else "nothing was sent"
+        yield Line(kind="gate", text=f"gate {attempt.target}", outcome=what, offset=attempt.started, duration=held)
+    why = f" (after {attempt.why})" if attempt.why and not attempt.wait else ""
     yield Line(
         kind="attempt",
         text=f"attempt {attempt.number} {attempt.target}",
         offset=attempt.started,
         duration=attempt.duration,
         status="failed" if attempt.failure else "ok",
-        outcome=_failed(attempt.failure) if attempt.failure else "answered",
+        outcome=(_failed(attempt.failure) if attempt.failure else "answered") + why,
         tokens=attempt.usage,
         cost=cost,
         timings=attempt.timings,
@@ -86,7 +88,7 @@ def _attempt(attempt: Attempt, cost: Decimal | None) -> Iterator[Line]:
 
 
 def _failed(failure: Failure) -> str:
-    told = failure.message.startswith(f"HTTP {failure.status}:")
+    told = failure.message.startswith(f"HTTP {failure.status}")
     words = ["" if told else str(failure.status or ""), failure.kind, failure.code or ""]
     said = f": {failure.message}" if failure.message else ""
     request = f" (request {failure.request_id})" if failure.request_id else ""
@@ -98,11 +100,18 @@ def _judged(each: Round) -> Iterator[Line]:
     at = max(ends, default=0.0)
     if each.response is not None:
         yield from _answer(each.response, at)
+    if valid := [verdict.validator for verdict in each.verdicts if verdict.valid]:
+        yield Line(kind="verdict", text="valid", offset=at, status="ok", outcome=", ".join(valid))
     for verdict in each.verdicts:
-        word = "valid" if verdict.valid else "rejected"
-        status: Status = "ok" if verdict.valid else "failed"
-        problems = verdict.error or ""
-        yield Line(kind="verdict", text=f"{word} {verdict.validator}", offset=at, status=status, outcome=problems)
+        if not verdict.valid:
+            said = "; ".join(map(_told, verdict.problems))
+            text = f"rejected by {verdict.validator}"
+            yield Line(kind="verdict", text=text, offset=at, status="failed", outcome=said)
+
+
+def _told(problem: Problem) -> str:
+    """The problem with its code, which stays where its words are held back."""
+    return f"{problem.code} {problem}" if problem.message.startswith("[") else str(problem)
 
 
 def _answer(response: Response, at: float) -> Iterator[Line]:
@@ -163,16 +172,20 @@ def plain(lines: Sequence[Line]) -> Iterator[str]:
     """A line of text for each: for logs, pipes and mails."""
     width = max((len(line.text) for line in lines if line.timed), default=0)
     for line in lines:
-        said, text = detail(line), one_line(line.text)
+        said = detail(line)
         if line.timed:
+            text = one_line(line.text)
             yield f"  {line.offset:7.2f} s  {text.ljust(width)}  {line.duration:7.2f} s  {said}"
-        elif line.kind == "skip":
-            yield f"skipped {text}: {said}"
         else:
-            yield f"{_INDENT[line.kind]}{text}{f': {said}' if said else ''}"
+            indent = " " * _INDENT.get(line.kind, 0)
+            yield f"{indent}{_titled(line)}{f': {said}' if said else ''}"
 
 
-_INDENT: dict[Kind, str] = {"round": "", "answer": "  ", "tool": "  ", "notice": "  ", "verdict": "  "}
+def _titled(line: Line) -> str:
+    return one_line(f"skipped {line.text}" if line.kind == "skip" else line.text)
+
+
+_INDENT: Mapping[Kind, int] = {"answer": 2, "tool": 2, "notice": 2, "verdict": 2}  # columns
 
 
 def markdown(lines: Sequence[Line]) -> str:
@@ -181,8 +194,7 @@ def markdown(lines: Sequence[Line]) -> str:
     for line in lines:
         took = f"{line.duration:.2f} s" if line.timed or line.kind == "round" else ""
         at = "" if line.kind == "skip" else f"{line.offset:.2f} s"
-        said = f"skipped: {detail(line)}" if line.kind == "skip" else detail(line)
-        rows.append(f"| {at} | {_escaped(one_line(line.text))} | {took} | {_escaped(said)} |")
+        rows.append(f"| {at} | {_escaped(_titled(line))} | {took} | {_escaped(detail(line))} |")
     return "\n".join(rows) + "\n"
 
 
@@ -211,24 +223,33 @@ class Glyphs(Struct, frozen=True, kw_only=True):
 ASCII = Glyphs(waiting=".", asking="-", answering="#", cut="~")
 """For terminals that cannot show the others."""
 
-_MARGIN = 11  # columns of an offset, with the space around it
+_MARGIN, _TOOK = 11, 9  # columns of an offset and of a duration, with the space around them
 _LEAST_BAR = 16  # columns
 
 
-def charted(lines: Sequence[Line], width: int, glyphs: Glyphs) -> Iterator[tuple[Line, str, str]]:
-    """Each line with its row, bars along time in `width` columns, and with what stands under that row, in any length."""
+class Row(Struct, frozen=True, kw_only=True):
+    """A row of a chart: `text`, in any length, begins in the column `indent`; `line` is what it tells of."""
+
+    line: Line
+    indent: int
+    text: str
+
+
+def charted(lines: Sequence[Line], width: int, glyphs: Glyphs) -> Iterator[Row]:
+    """The rows of a chart with bars along time in `width` columns; what came of it stands under its bar."""
     total = max((line.offset + line.duration for line in lines), default=0.0)
-    room = width - 2 * _MARGIN
+    room = width - _MARGIN - _TOOK
     label = min(max((len(line.text) for line in lines if line.timed), default=0), max(8, room - _LEAST_BAR - 2))
     for line in lines:
-        if not line.timed:
-            said = detail(line)
-            text = f"skipped {line.text}" if line.kind == "skip" else line.text
-            yield line, _INDENT.get(line.kind, "") + one_line(f"{text}: {said}" if said else text), ""
-            continue
-        bar = _bar(line, total, max(1, room - label - 2), glyphs)
-        text = _cut(one_line(line.text), label, glyphs.cut).ljust(label)
-        yield line, f"{line.offset:7.2f} s  {text}  {bar}{line.duration:7.2f} s", detail(line)
+        said = detail(line)
+        if line.timed:
+            bar = _bar(line, total, max(1, room - label - 2), glyphs)
+            text = _cut(one_line(line.text), label, glyphs.cut).ljust(label)
+            yield Row(line=line, indent=0, text=f"{line.offset:7.2f} s  {text}  {bar}{line.duration:7.2f} s")
+            yield Row(line=line, indent=_MARGIN, text=said)
+        else:
+            text = _titled(line)
+            yield Row(line=line, indent=_INDENT.get(line.kind, 0), text=f"{text}: {said}" if said else text)
 
 
 def _cut(text: str, length: int, mark: str) -> str:
@@ -257,5 +278,5 @@ def _drawn(line: Line, cells: int, glyphs: Glyphs) -> str:
     begun = timings.first_event if timings.first_event is not None else timings.head
     scale = cells / line.duration
     held = min(cells, round(timings.held * scale))
-    asking = min(cells - held, round(max(0.0, (line.duration if begun is None else begun) - timings.held) * scale))
-    return glyphs.waiting * held + glyphs.asking * asking + glyphs.answering * (cells - held - asking)
+    asked = max(held, min(cells, round((line.duration if begun is None else begun) * scale)))
+    return glyphs.waiting * held + glyphs.asking * (asked - held) + glyphs.answering * (cells - asked)
