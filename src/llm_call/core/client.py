@@ -86,8 +86,9 @@ class Client:
         self._timeouts = timeouts or Timeouts()
         self._tooling = tooling or Tooling()
         self._retry = retry or RetryPolicy()
+        self._attempts = Attempts(self._transport, clock=clock, chance=chance, hooks=attempt_hooks, hedging=hedging)
         self._engine = Engine(
-            Attempts(self._transport, clock=clock, chance=chance, hooks=attempt_hooks, hedging=hedging),
+            self._attempts,
             pricing=pricing,
             call_hooks=call_hooks,
             observe=self.router.observe,
@@ -197,6 +198,16 @@ class Client:
             yield
         finally:
             self._wraps.remove(wrap)
+
+    @contextmanager
+    def hooked(self, hook: AttemptHook) -> Iterator[None]:
+        """While it is open, the attempts of calls that begin are made inside `hook` too. Not for several threads."""
+        before = self._attempts.hooks
+        self._attempts.hooks = (*before, hook)
+        try:
+            yield
+        finally:
+            self._attempts.hooks = before
 
     async def close(self) -> None:
         """Free the transports. Calls that are under way end."""

@@ -24,6 +24,7 @@ from llm_call.core.providers.credentials import Reference
 from llm_call.core.providers.registry import DEFAULT_PROXY_URL
 from llm_call.core.providers.user_rows import ProviderTable
 from llm_call.core.state.settings import StateSettings
+from llm_call.core.store.traces import TraceSettings
 from llm_call.core.tools.config import ToolSettings
 from llm_call.core.transport.base import HttpSettings, Timeouts
 from llm_call.core.transport.cassette import Mode
@@ -112,6 +113,7 @@ class Config(Struct, frozen=True, kw_only=True):
     telemetry: TelemetrySettings = TelemetrySettings()
     state: StateSettings = StateSettings()
     tools: ToolSettings = ToolSettings()
+    traces: TraceSettings = TraceSettings()
     aliases: Annotated[Mapping[str, str], setting("What a name of your own stands for.", access="free")] = {}
     routes: Mapping[str, Route] = {}
     prices: Mapping[str, Prices] = {}

@@ -26,8 +26,24 @@ class ToolRun(Struct, frozen=True, kw_only=True):
     size: int = 0
 
 
+class Timings(Struct, frozen=True, kw_only=True):
+    """When the stages of an attempt were over, in seconds from its start.
+
+    `held` is how long it waited for leave to be sent, `head` when the status had arrived, `first_event` when the first
+    event of a stream had; `None` is not reached, or not known.
+    """
+
+    held: float = 0.0
+    head: float | None = None
+    first_event: float | None = None
+    end: float
+
+
 class Attempt(Struct, frozen=True, kw_only=True):
-    """One request on the wire. Times are in seconds; `started` counts from the start of the call."""
+    """One request on the wire. Times are in seconds; `started` counts from the start of the call.
+
+    `sent` is false where it was refused before any request left, by an open breaker for example.
+    """
 
     number: int
     target: str
@@ -37,6 +53,8 @@ class Attempt(Struct, frozen=True, kw_only=True):
     why: str = ""
     usage: Usage | None = None
     failure: Failure | None = None
+    timings: Timings | None = None
+    sent: bool = True
 
 
 class Round(Struct, frozen=True, kw_only=True):

@@ -23,6 +23,8 @@ VALUES = {
     "state.url": "'redis://h'",
     "tools.allow": "true",
     "tools.allow_http": "true",
+    "traces.days": "1.0",
+    "traces.payloads": "true",
     "claude_proxy_url": "'https://h'",
     "providers.NAME.base_url": "'https://h'",
     "providers.NAME.api_key": "'env:KEY'",
