@@ -24,18 +24,22 @@ from llm_call.core.hooks import AttemptHook, CallHook
 from llm_call.core.live import LiveAnswer
 from llm_call.core.options import AskOptions, EmbedOptions, read_options, validators
 from llm_call.core.plan import Plan, Simulated
+from llm_call.core.policy.alert_levels import alert_of_gate
 from llm_call.core.policy.budget import Budget
 from llm_call.core.policy.escalation import ALWAYS, DEBUG_TOOLS, Ladder
 from llm_call.core.policy.hedging import HedgingPolicy
 from llm_call.core.policy.retry import RetryPolicy
-from llm_call.core.policy.retry_config import retry_policy
+from llm_call.core.policy.retry_config import retry_config
 from llm_call.core.providers.registry import Target, TransportName
 from llm_call.core.providers.transports import TransportFactory, transport_factories
 from llm_call.core.retry import Chance
 from llm_call.core.review import Reviewer
 from llm_call.core.router import Router
+from llm_call.core.state.common import GateChange
+from llm_call.core.state.gates import GatePolicies, Gates
+from llm_call.core.state.store import SharedStore
 from llm_call.core.tools.config import Tooling, Toolset
-from llm_call.core.transport.base import Clock, Timeouts, Transport
+from llm_call.core.transport.base import Clock, SystemClock, Timeouts, Transport
 from llm_call.core.validation.base import Validator
 from llm_call.core.validation.schema import checker
 
@@ -53,7 +57,8 @@ class Client:
     `reviewer` has people decide what the ladder hands to them.
     `hedging` says when a second target is asked beside one that is late: never, unless it is given.
     `tooling` is what the servers of `mcp_config` are started with; without it they have nothing of our environment.
-    `alert` hears of errors that leave a call: `Alerts.send`, for example.
+    `alert` hears of errors that leave a call: `Alerts.send`, for example. `gates` are the
+    breakers and limits before each place, whose state is shared through `store` where there is one.
     """
 
     def __init__(
@@ -74,6 +79,8 @@ class Client:
         hedging: HedgingPolicy | None = None,
         tooling: Tooling | None = None,
         alert: Callable[[Alert], None] | None = None,
+        gates: GatePolicies | None = None,
+        store: SharedStore | None = None,
     ) -> None:
         self.cache = cache or MemoryCache()
         self.router = router or Router()
@@ -86,7 +93,16 @@ class Client:
         self._timeouts = timeouts or Timeouts()
         self._tooling = tooling or Tooling()
         self._retry = retry or RetryPolicy()
-        self._attempts = Attempts(self._transport, clock=clock, chance=chance, hooks=attempt_hooks, hedging=hedging)
+        clock = clock or SystemClock()
+        self._store = store
+        self._attempts = Attempts(
+            self._transport,
+            clock=clock,
+            chance=chance,
+            hooks=attempt_hooks,
+            hedging=hedging,
+            gates=Gates(gates, clock=clock, listen=None if alert is None else _telling(alert), store=store),
+        )
         self._engine = Engine(
             self._attempts,
             pricing=pricing,
@@ -211,6 +227,9 @@ class Client:
 
     async def close(self) -> None:
         """Free the transports. Calls that are under way end."""
+        await self._attempts.gates.close()
+        if self._store is not None:
+            await self._store.close()
         transports, self._transports = self._transports, {}
         for transport in transports.values():
             await transport.close()
@@ -235,6 +254,7 @@ class Client:
         if request.output is not None and request.output.schema is not None:
             checker(request.output.schema)  # a schema that is none is refused here, before the first call
         ladder = call.rungs()
+        retry = None if call.retry_config is None else retry_config(call.retry_config)
         return Plan(
             model=model,
             request=request,
@@ -258,7 +278,8 @@ class Client:
             toolsets=self._toolsets(call),
             simulated=Simulated(rate_limits=int(call.simulate_rate_limit), primary_down=call.simulate_primary_failure),
             caching=self._caching(call),
-            retry=self._retry if call.retry_config is None else retry_policy(call.retry_config),
+            retry=self._retry if retry is None else retry.policy(),
+            breaker=None if retry is None else retry.breaker(),
             call=replace(call, api_key=None) if call.api_key else call,
         )
 
@@ -286,6 +307,17 @@ class Client:
 
 
 _REMEMBERED = 256
+
+
+def _telling(alert: Callable[[Alert], None]) -> Callable[[GateChange], None]:
+    """Tells people of breakers that open and close."""
+
+    def listen(change: GateChange) -> None:
+        told = alert_of_gate(change.kind, change.place, change.why)
+        if told is not None:
+            alert(told)
+
+    return listen
 
 
 def _messages(prompt: str | Sequence[Message], system: str | None) -> tuple[Message, ...]:

@@ -116,7 +116,7 @@ class Engine:
             def sent(target: Target) -> AttemptScope:
                 asked = EmbeddingRequest(model=target.model, texts=texts, dimensions=dimensions)
                 wire = encode_embedding(target, asked)
-                return AttemptScope(record.attempts + 1, target, wire, call=scope, request=plan.request, turn=turn)
+                return AttemptScope(record.number, target, wire, call=scope, request=plan.request, turn=turn)
 
             return await self._attempts.whole(plan, record, turn, sent, read_embeddings(len(texts)))
 

@@ -8,6 +8,7 @@ from llm_call.core.cache import Caching
 from llm_call.core.call_config import CallConfig, Recovery
 from llm_call.core.domain.request import Request
 from llm_call.core.domain.trace import Skipped
+from llm_call.core.policy.breaker import BreakerPolicy
 from llm_call.core.policy.budget import Budget
 from llm_call.core.policy.escalation import Ladder, default_ladder
 from llm_call.core.policy.onward import TargetFacts, onward
@@ -37,7 +38,7 @@ class Plan(Struct, frozen=True, kw_only=True):
     seen a part: it is asked for again and continued where it repeats that part (`verified`), it ends with an error
     (`off`), or nothing is given before the whole is there and accepted (`buffer`).
     `toolsets` are MCP servers by the name of their set; those of the set "" are there from the first round on. `call` is what was asked for in the
-    words of `llm_config`, without its key.
+    words of `llm_config`, without its key. `breaker` is one of the call's own, in the place of the client's.
     """
 
     model: str
@@ -48,6 +49,7 @@ class Plan(Struct, frozen=True, kw_only=True):
     elsewhere: Mapping[str, tuple[Target, ...]] = {}
     validators: tuple[Validator, ...] = ()
     retry: RetryPolicy = RetryPolicy()
+    breaker: BreakerPolicy | None = None
     budget: Budget = Budget()
     rounds: int = 3
     ladder: Ladder | None = None

@@ -132,7 +132,7 @@ class Rounds:
         async def attempt(turn: Turn) -> Response:
             def sent(target: Target) -> AttemptScope:
                 wire = encode(target, request, stream=plan.stream or target.profile.stream_only, strict=plan.strict)
-                number = self._record.attempts + 1
+                number = self._record.number
                 return AttemptScope(number, target, wire, call=self._scope, request=request, turn=turn)
 
             return await self._attempts.whole(plan, self._record, turn, sent, whole)

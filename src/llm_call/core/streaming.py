@@ -133,9 +133,10 @@ class Stream:
             ending = stack.enter_context(ExitStack())  # left with the attempt, which may be before its context
             span = ending.enter_context(AttemptSpan(record, target, turn, attempts.clock.now))
             wire = encode(target, plan.request, stream=True, strict=plan.strict)
-            sent = AttemptScope(record.attempts + 1, target, wire, call=self._scope, request=plan.request, turn=turn)
+            sent = AttemptScope(record.number, target, wire, call=self._scope, request=plan.request, turn=turn)
+            seconds = await attempts.let(plan, record, span, sent, seconds)
             ending.enter_context(entered(attempts.hooks, sent))
-            first, rest = await in_time(seconds, plan, self._first(sent, self._patience(turn), stack))
+            first, rest = await in_time(seconds, plan, self._first(sent, span, self._patience(turn), stack))
             sent.first_event = span.heard()
             attempts.hedges.observe((target.name, True), sent.first_event)
             attempt = _Attempt(sent, span, _joined(first, rest))
@@ -152,13 +153,13 @@ class Stream:
         return plan.timeouts.first_token_reasoning if profile.reasoning else plan.timeouts.first_token
 
     async def _first(
-        self, sent: AttemptScope, patience: float | None, stack: AsyncExitStack
+        self, sent: AttemptScope, span: AttemptSpan, patience: float | None, stack: AsyncExitStack
     ) -> tuple[Event, AsyncIterator[Event]]:
         """The first event of a stream, and the others; `stack` closes it."""
         if patience is None:
-            return await self._begun(sent, stack)
+            return await self._begun(sent, span, stack)
         try:
-            return await within(patience, self._begun(sent, stack))
+            return await within(patience, self._begun(sent, span, stack))
         except TimeoutError as error:
             raise AttemptTimeoutError(
                 f"no first token within {patience:g} s, and another target is left",
@@ -166,8 +167,11 @@ class Stream:
                 hint="Raise the setting timeouts.first_token.",
             ) from error
 
-    async def _begun(self, sent: AttemptScope, stack: AsyncExitStack) -> tuple[Event, AsyncIterator[Event]]:
+    async def _begun(
+        self, sent: AttemptScope, span: AttemptSpan, stack: AsyncExitStack
+    ) -> tuple[Event, AsyncIterator[Event]]:
         reply = await stack.enter_async_context(await self._attempts.open(self._plan, sent))
+        span.head(reply.headers)
         events = self._timed(streamed(sent.target, reply))
         await stack.enter_async_context(aclosing(events))
         return await anext(events), events

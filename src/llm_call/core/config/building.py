@@ -1,5 +1,6 @@
 """Settings become a router and a client. What a setting needs that most users do not is imported here when it is set."""
 
+import logging
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
@@ -10,12 +11,13 @@ from llm_call.core.client import Client
 from llm_call.core.config.settings import Settings
 from llm_call.core.domain.alert import Alert
 from llm_call.core.hooks import AttemptHook, CallHook
+from llm_call.core.policy.alert_levels import alert_of_store
 from llm_call.core.providers.catalog import Catalog
 from llm_call.core.providers.registry import TransportName
 from llm_call.core.providers.rows import local_provider
 from llm_call.core.providers.transports import TransportFactory, transport_factories
 from llm_call.core.router import Router
-from llm_call.core.state.memory import MemoryStore
+from llm_call.core.state.gates import GatePolicies
 from llm_call.core.state.store import SharedStore, StoreChange
 from llm_call.core.tools.config import Tooling
 from llm_call.core.transport.base import Transport
@@ -48,6 +50,7 @@ def build_client(settings: Settings) -> Client:
     """
     config = settings.config
     call_hooks, attempt_hooks = _hooks(settings)
+    alert = _alert(settings)
     return Client(
         router=build_router(settings),
         transports=_transports(settings),
@@ -56,7 +59,14 @@ def build_client(settings: Settings) -> Client:
         retry=config.retry.policy(),
         hedging=config.hedging,
         tooling=Tooling(settings=config.tools, variables=settings.environment, folder=Path.cwd()),
-        alert=_alert(settings),
+        alert=alert,
+        gates=GatePolicies(
+            breaker=config.breaker,
+            concurrency=config.concurrency,
+            retry_budget=config.retry_budget,
+            limits=config.limits,
+        ),
+        store=_store(settings, alert),
         pricing=Catalog(config.prices).price,
         call_hooks=call_hooks,
         attempt_hooks=attempt_hooks,
@@ -100,11 +110,16 @@ def _cache(settings: Settings) -> ResponseCache:
     return SQLiteCache(cache.path or settings.cache / "responses.db", **seconds)
 
 
-def _store(settings: Settings, listen: Callable[[StoreChange], None] | None = None) -> SharedStore:
+def _store(settings: Settings, alert: Callable[[Alert], None] | None = None) -> SharedStore | None:
     state = settings.config.state
     if state.url is None:
-        return MemoryStore()
+        return None
     from llm_call.core.state.valkey import ValkeyStore  # noqa: PLC0415  (an optional extra)
+
+    def listen(change: StoreChange) -> None:
+        logging.getLogger("llm_call.state").warning("the shared state is %s: %s", change.status, change.why)
+        if alert is not None:
+            alert(alert_of_store(change.status, change.why))
 
     return ValkeyStore(state.url, timeout=state.timeout, listen=listen)
 

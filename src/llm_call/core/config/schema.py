@@ -17,12 +17,16 @@ from llm_call.core.domain.errors import ConfigError
 from llm_call.core.domain.profile import Prices
 from llm_call.core.domain.setting import Access, access_of, meaning_of, plain_type, setting
 from llm_call.core.policy.backoff import Backoff
+from llm_call.core.policy.breaker import BreakerPolicy
 from llm_call.core.policy.hedging import HedgingPolicy
+from llm_call.core.policy.limits import ConcurrencyPolicy, Limit
 from llm_call.core.policy.retry import LONGEST_WAIT, PATIENCE, RetryPolicy
+from llm_call.core.policy.retry_budget import RetryBudgetPolicy
 from llm_call.core.policy.routing import Route
 from llm_call.core.providers.credentials import Reference
 from llm_call.core.providers.registry import DEFAULT_PROXY_URL
 from llm_call.core.providers.user_rows import ProviderTable
+from llm_call.core.state.gates import GatePolicies
 from llm_call.core.state.settings import StateSettings
 from llm_call.core.store.traces import TraceSettings
 from llm_call.core.tools.config import ToolSettings
@@ -106,6 +110,9 @@ class Config(Struct, frozen=True, kw_only=True):
     timeouts: Timeouts = Timeouts()
     retry: RetrySettings = RetrySettings()
     hedging: HedgingPolicy = HedgingPolicy()
+    retry_budget: RetryBudgetPolicy = RetryBudgetPolicy()
+    breaker: BreakerPolicy = BreakerPolicy()
+    concurrency: ConcurrencyPolicy = ConcurrencyPolicy()
     http: HttpSettings = HttpSettings()
     local: LocalSettings = LocalSettings()
     cache: CacheSettings = CacheSettings()
@@ -116,12 +123,19 @@ class Config(Struct, frozen=True, kw_only=True):
     traces: TraceSettings = TraceSettings()
     aliases: Annotated[Mapping[str, str], setting("What a name of your own stands for.", access="free")] = {}
     routes: Mapping[str, Route] = {}
+    limits: Mapping[str, Limit] = {}
     prices: Mapping[str, Prices] = {}
     providers: Mapping[str, ProviderTable] = {}
     alerts: Mapping[str, ReceiverTable] = {}
 
     def __post_init__(self) -> None:
         check_url("claude_proxy_url", self.claude_proxy_url)
+
+    def gates(self) -> GatePolicies:
+        """What holds at the gates."""
+        return GatePolicies(
+            breaker=self.breaker, concurrency=self.concurrency, retry_budget=self.retry_budget, limits=self.limits
+        )
 
 
 def field_types(type_: type[Struct]) -> Mapping[str, Any]:

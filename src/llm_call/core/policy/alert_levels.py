@@ -35,6 +35,23 @@ def alert_of(error: LLMCallError) -> Alert | None:
     return Alert(level=level, kind=kind, message=error.message, subject=subject, facts=_facts(error))
 
 
+def alert_of_gate(change: str, place: str, why: str) -> Alert | None:
+    """The alert that a change at the gate to `place` is worth: a breaker that has opened, and that it is closed again."""
+    if change == "opened":
+        message = f"{place} is left alone for a while: {why}"
+        return Alert(level="error", kind="breaker_opened", message=message, subject=place)
+    if change == "closed":
+        return Alert(level="info", kind="breaker_closed", message=f"{place} answers again", subject=place)
+    return None
+
+
+def alert_of_store(status: str, why: str) -> Alert:
+    """The alert that a change of the shared store is worth."""
+    if status == "back":
+        return Alert(level="info", kind="shared_state_back", message=why, subject="state")
+    return Alert(level="warning", kind="shared_state_away", message=why, subject="state")
+
+
 def _worth(error: LLMCallError) -> tuple[Level, str] | None:
     match error:
         case AllTargetsFailedError(errors=errors):

@@ -1,6 +1,7 @@
 """When to ask again, whom, and when to stop."""
 
 from collections.abc import Mapping, Sequence
+from math import inf
 
 from msgspec import Struct
 
@@ -18,7 +19,8 @@ class RetryPolicy(Struct, frozen=True, kw_only=True):
 
     `patience` is the longest wait that a server may ask for while another target is left to go to; `longest_wait`, also
     in seconds, where there is neither another target nor a deadline. `limits` are further limits on the attempts at a
-    target that may fail with an outcome of a kind, such as {"timeout": 1}.
+    target that may fail with an outcome of a kind, such as {"timeout": 1}. Where `waits_for_breaker` is false,
+    an open breaker ends it at once.
     """
 
     max_attempts: int = 3
@@ -27,6 +29,7 @@ class RetryPolicy(Struct, frozen=True, kw_only=True):
     patience: float = PATIENCE
     longest_wait: float = LONGEST_WAIT
     limits: Mapping[OutcomeKind, int] = {}
+    waits_for_breaker: bool = True
 
     def __post_init__(self) -> None:
         if self.max_attempts < 1:
@@ -60,17 +63,19 @@ class RetryPolicy(Struct, frozen=True, kw_only=True):
         self, error: Exception, tried: int, alike: int, delay: float, now: float, *, affordable: bool, elsewhere: bool
     ) -> str | None:
         """Why the same target is not asked again; `None` if it is."""
-        if tried >= self.max_attempts:
-            return "no attempt is left"
-        if alike >= self.limits.get(kind_of(error), alike + 1):
-            return f"no attempt is left after {kind_of(error)}"
-        if elsewhere and (isinstance(error, CircuitOpenError) or hint(error) > self.patience):
-            return "another target is free"
-        if not affordable:
-            return "the retry budget is used up"
-        if self.deadline is None:
-            return None if hint(error) <= self.longest_wait else "the server asks for too long a wait"
-        return None if now + delay < self.deadline else "no time is left"
+        asked, kind = hint(error), kind_of(error)
+        ends = inf if self.deadline is None else self.deadline
+        endless = self.deadline is None and asked > self.longest_wait
+        refusals = (
+            (tried >= self.max_attempts, "no attempt is left"),
+            (alike >= self.limits.get(kind, alike + 1), f"no attempt is left after {kind}"),
+            (isinstance(error, CircuitOpenError) and (elsewhere or not self.waits_for_breaker), "its breaker is open"),
+            (elsewhere and asked > self.patience, "another target is free"),
+            (not affordable, "the retry budget is used up"),
+            (endless, "the server asks for too long a wait"),
+            (now + delay >= ends, "no time is left"),
+        )
+        return next((why for refused, why in refusals if refused), None)
 
 
 def _reason(error: Exception, delay: float) -> str:

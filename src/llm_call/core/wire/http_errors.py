@@ -27,6 +27,7 @@ from llm_call.core.domain.errors import (
     RateLimitError,
     ServerError,
 )
+from llm_call.core.wire.quota import full_in
 
 MAX_RETRY_AFTER = 86_400.0
 BODY_EXCERPT = 500
@@ -91,8 +92,6 @@ _SECRET = re.compile(
     r"|(?i:\b(?:x-)?api[-_ ]?key|\bauthorization)[\"']?\s*[:=]\s*[\"']?[^\s\"',}]{6,}"
 )
 _PHRASES = {int(each): each.phrase for each in HTTPStatus}
-_DURATION_PIECE = re.compile(r"(\d+(?:\.\d+)?)(ms|h|m|s)")
-_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 
 class Report(Struct, frozen=True, kw_only=True):
@@ -174,15 +173,15 @@ def asked_wait(headers: Mapping[str, str]) -> float | None:
     """How many seconds the server asks to wait, whatever it says; `None` when it does not say.
 
     That is the longer of `retry-after-ms` and `Retry-After` (seconds, or a date relative to the response's own `Date`).
-    Without either it is what `x-ratelimit-reset-*` (durations such as `6m0s`) say of what has nothing remaining: they
-    tell when all of it will be back, which is later than when the next request may come.
+    Without either it is the reset of a limit of which nothing remains, in any of the forms that `quota` reads: that
+    tells when all of it will be back, which is later than when the next request may come.
     """
     asked = (
         _number(headers.get("retry-after-ms"), 0.001),
         _number(headers.get("retry-after"), 1.0),
         _until(headers.get("retry-after"), headers.get("date")),
     )
-    return max((seconds for seconds in asked if seconds is not None), default=_reset(headers))
+    return max((seconds for seconds in asked if seconds is not None), default=full_in(headers))
 
 
 def excerpt(body: bytes, limit: int) -> str:
@@ -263,19 +262,3 @@ def _until(text: str | None, now: str | None) -> float | None:
         return (parsedate_to_datetime(text or "") - parsedate_to_datetime(now or "")).total_seconds()
     except (TypeError, ValueError):  # not a date, or one of the two without its zone
         return None
-
-
-def _reset(headers: Mapping[str, str]) -> float | None:
-    waits = [
-        _duration(headers.get(f"x-ratelimit-reset-{what}", ""))
-        for what in ("requests", "tokens")
-        if headers.get(f"x-ratelimit-remaining-{what}") == "0"
-    ]
-    return max((wait for wait in waits if wait is not None), default=None)
-
-
-def _duration(text: str) -> float | None:
-    pieces = _DURATION_PIECE.findall(text)
-    if not pieces or "".join(number + unit for number, unit in pieces) != text:
-        return None
-    return sum(float(number) * _SECONDS[unit] for number, unit in pieces)
