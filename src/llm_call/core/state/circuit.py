@@ -7,6 +7,7 @@ The phase here is by this process's clock, the one in the store by the store's.
 
 import asyncio
 from collections.abc import Callable, Mapping
+from math import inf
 from typing import Any, TypeAlias, TypeVar
 
 from llm_call.core.domain.errors import CircuitOpenError
@@ -153,7 +154,7 @@ class SharedCircuit(Circuit):
         self._key = key
         self._busy = 0
         self._question = 0
-        self._looked = 0.0
+        self._looked = -inf
 
     def refusal(self, now: float) -> CircuitOpenError | None:
         """As of the circuit here, while it is open; who is half-open has to ask the store."""

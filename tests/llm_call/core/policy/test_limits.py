@@ -120,10 +120,10 @@ def test_it_does_not_grow_while_it_holds_nobody_back() -> None:
 def test_the_limit_stays_within_its_bounds_and_one_episode_is_one_cut(
     start: int | None, most: int | None, events: list[tuple[bool, int, int, float]]
 ) -> None:
-    sizes, now, newest, cuts = Concurrency(ConcurrencyPolicy(start=start, most=most)), 0.0, 0, []
-    for succeeds, under_way, back, step in events:
+    sizes, now = Concurrency(ConcurrencyPolicy(start=start, most=most)), 0.0
+    cuts: list[int] = []
+    for newest, (succeeds, under_way, back, step) in enumerate(events, 1):
         now += step
-        newest += 1
         before = sizes.limit
         if succeeds:
             sizes.succeeded(under_way, now)
