@@ -106,11 +106,13 @@ class Stream:
         self._current = None
         if self._plan.recovery == "off" or not is_repeatable(self._delivered) or classify(error) == "never":
             raise broken from error
+        # What fell silent after it had begun is no silent route: it may be asked again, like one that was cut off.
+        failed = broken if isinstance(error, AttemptTimeoutError) else error
         try:
-            await self._loop.failed(error)
+            await self._loop.failed(failed)
             await self.begin()
         except LLMCallError as last:
-            raise (broken if last is error else self._broken(last)) from last
+            raise (broken if last is failed else self._broken(last)) from last
 
     async def _differs(self, attempt: _Attempt) -> StreamInterruptedError:
         error = StreamInterruptedError(

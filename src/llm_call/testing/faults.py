@@ -318,7 +318,7 @@ _EVERY = (
     ),
     _midway("cut", "closed before its end", then="close"),
     _midway("reset", "reset before its end", then="reset"),
-    _midway("stalled", "silent before its end", then="hang", expected="again"),
+    _midway("stalled", "silent before its end", then="hang", expected="elsewhere"),
     _midway("no_finish", "ends, without a finish reason"),
     _midway("done_only", "ends with [DONE], without a finish reason", b"data: [DONE]\n\n"),
     _midway("error_event", "an error of no known code", event({"error": {"message": "it broke", "code": "oops"}})),

@@ -71,10 +71,9 @@ _PAYMENT_REQUIRED = 402
 def classify(error: Exception) -> Outcome:
     """What `error` means for the next attempt."""
     match error:
-        case AttemptTimeoutError(stage=stage):
-            # A silent route is not asked again; one that fell silent after it had begun to answer is none.
-            return "again" if stage == "between bytes" else "elsewhere"
-        case AuthenticationError() | PermissionDeniedError() | UnsupportedError() | ContextWindowExceededError():
+        case AttemptTimeoutError() | AuthenticationError() | PermissionDeniedError() | UnsupportedError():
+            return "elsewhere"  # a silent route is not asked again
+        case ContextWindowExceededError():
             return "elsewhere"
         case RateLimitError() | ServerError():
             # The peer may say that the same request will not do better: no quota left, `x-should-retry: false`.
