@@ -503,3 +503,28 @@ def test_whatever_the_peer_does_a_call_ends_within_its_limits(
     assert len(trace.attempts) == len(run.transport.requests)
     assert run.clock.now() <= seconds + 1e-6
     assert len(run.transport.requests) <= attempts
+
+
+@pytest.mark.parametrize("streamed", ["whole", "live"])
+def test_an_answer_that_is_there_outlives_the_time_that_ends_while_its_connection_is_read_on(streamed: str) -> None:
+    *pieces, done = stream_reply(["hel", "lo"]).pieces
+    usage = b'data: {"id":"x","model":"m","choices":[],"usage":{"prompt_tokens":1,"completion_tokens":2}}\n\n'
+    run = Run(ScriptedReply(pieces=(*pieces, usage, done), delay=0.01))
+    brief = plan(stream=True, budget=Budget(seconds=0.055))  # the answer is there at 0.05, its sentinel at 0.06
+    result = run.execute(brief) if streamed == "whole" else run.stream(brief)[1]
+    assert (result.ok, result.text) == (True, "hello")
+
+
+def test_a_caller_who_leaves_while_the_connection_is_read_on_is_heeded() -> None:
+    *pieces, done = stream_reply(["hel", "lo"]).pieces
+    usage = b'data: {"id":"x","model":"m","choices":[],"usage":{"prompt_tokens":1,"completion_tokens":2}}\n\n'
+    run = Run(ScriptedReply(pieces=(*pieces, usage, done), delay=0.01))
+
+    async def leave() -> None:
+        task = asyncio.create_task(run.engine.execute(plan(stream=True)))
+        await asyncio.sleep(0.055)
+        task.cancel()
+        await task
+
+    with pytest.raises(asyncio.CancelledError):
+        run.clock.run(leave())
