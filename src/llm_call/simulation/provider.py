@@ -24,6 +24,7 @@ from llm_call.simulation.scenario import Phase, TargetModel
 Ending = Literal["whole", "reset", "cut"]
 
 _P99 = 2.3263478740408408  # the 99th percentile of the standard normal distribution
+_SPREAD = 0.3  # of the logarithm of an answer's length
 _BURST = 10.0  # seconds of a limit that may be used at once
 _PLAIN = Phase()
 _FAULTS = ("refused", "silent", "errors", "resets", "cuts", "empty")
@@ -111,7 +112,7 @@ class ModelledProvider:
             return Answer(status=None)
         if kind == "silent":
             return Answer(first=FOREVER)
-        tokens = max(1, round(self._answer * exp(0.3 * length), -1))
+        tokens = max(10, round(self._answer * exp(_SPREAD * length) / 10) * 10)
         first = model.first_token * exp(self._spread * latency) * phase.slowdown
         if kind == "errors":
             return self._refused(phase.status, phase.retry_after)

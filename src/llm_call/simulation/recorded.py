@@ -120,7 +120,6 @@ class RecordedProvider:
         if asked.stream:
             first = attempt.duration * _FIRST
             body = replies.pieces(asked.dialect, asked.model, text, self._prompt, tokens)
-            ending = "cut" if cut else "whole"
-            return Answer(first=first, rest=attempt.duration - first, body=body, ending=ending)
+            return Answer(first=first, rest=attempt.duration - first, body=body, ending="cut" if cut else "whole")
         whole = replies.whole(asked.dialect, asked.model, text, self._prompt, tokens)
         return Answer(first=attempt.duration, body=(whole,), ending="reset" if cut else "whole")
