@@ -66,7 +66,8 @@ def test_what_our_own_side_ended_says_nothing_of_the_provider(tmp_path: Path) ->
 @pytest.mark.parametrize("streamed", [0.0, 1.0])
 def test_answers_take_as_long_as_they_took(tmp_path: Path, streamed: float) -> None:
     report = run(tmp_path, GOOD, streamed=streamed)
-    assert (report.success, report.p50, report.p99) == (1.0, pytest.approx(2.5), pytest.approx(2.5))
+    assert report.success == 1.0
+    assert [report.p50, report.p99] == pytest.approx([2.5, 2.5])
 
 
 @pytest.mark.parametrize(

@@ -3,9 +3,10 @@
 from pathlib import Path
 
 import pytest
+from msgspec import Struct
 
 from llm_call.core.domain.errors import ConfigError
-from llm_call.simulation.scenario import BUILT_IN, Phase, Scenario, TargetModel, read_scenario
+from llm_call.simulation.scenario import BUILT_IN, Load, Phase, Scenario, TargetModel, read_scenario
 
 ROOT = Path(__file__).parent.parent.parent.parent
 
@@ -51,3 +52,9 @@ def test_targets_and_phases_go_by_names_and_the_first_that_fits_counts() -> None
     assert scenario.model_of("other/x") == TargetModel()
     assert scenario.phases_of("openai/x", "openai/x") == (Phase(),)
     assert scenario.phases_of("a/small", "openai/x") == (Phase(target="*/small"),)
+
+
+@pytest.mark.parametrize("part", [Load, TargetModel, Phase])
+def test_the_page_names_every_field(part: type[Struct]) -> None:
+    page = (ROOT / "docs" / "simulator.md").read_text(encoding="utf-8")
+    assert [name for name in part.__struct_fields__ if f"`{name}`" not in page] == []
