@@ -1,5 +1,6 @@
 """One exchange with a target: the request that goes out, fitted to what it takes, and the answer that comes back."""
 
+from asyncio import CancelledError
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
 from fnmatch import fnmatchcase
@@ -15,7 +16,7 @@ from llm_call.core.domain.response import Response
 from llm_call.core.policy.fitting import fitted
 from llm_call.core.providers.registry import Target
 from llm_call.core.transport.base import Reply
-from llm_call.core.transport.deadline import within
+from llm_call.core.transport.deadline import is_late, within
 from llm_call.core.transport.masking import Secrets, secrets_of
 from llm_call.core.validation.asking import with_instruction
 from llm_call.core.wire.base import StreamDecoder, WireRequest
@@ -150,14 +151,21 @@ def _masked(target: Target) -> Iterator[None]:
 
 
 async def _drain(chunks: AsyncIterator[bytes]) -> None:
-    """Read what closes a stream behind its answer: a connection that is read to its end can serve another request."""
+    """Read what closes a stream behind its answer: a connection that is read to its end can serve another request.
+
+    Where the call's time ends meanwhile, the answer is there all the same.
+    """
 
     async def drain() -> None:
         async for _ in chunks:
             pass
 
-    with suppress(TimeoutError, LLMCallError):
-        await within(_LINGER, drain())
+    try:
+        with suppress(TimeoutError, LLMCallError):
+            await within(_LINGER, drain())
+    except CancelledError as error:
+        if not is_late(error):
+            raise
 
 
 async def _refusal(target: Target, reply: Reply) -> APIError:

@@ -1,6 +1,5 @@
 """A streamed answer: attempts until one begins, and, where it breaks off, others that are verified to go on from there."""
 
-import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import AsyncExitStack, ExitStack, aclosing
 
@@ -183,10 +182,9 @@ class Stream:
         deadline, now = self._record.deadline, self._attempts.clock.now
         async with aclosing(events):
             while True:
-                left = None if deadline is None else max(0.0, deadline - now())
+                following = anext(events)
                 try:
-                    async with asyncio.timeout(left):
-                        event = await anext(events)
+                    event = await (following if deadline is None else within(max(0.0, deadline - now()), following))
                 except StopAsyncIteration:
                     return
                 except TimeoutError as error:

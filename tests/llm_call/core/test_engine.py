@@ -517,3 +517,28 @@ def test_people_are_told_of_an_error_that_leaves_a_call_and_of_no_other() -> Non
     with pytest.raises(OverloadedError):
         run.clock.run(engine.execute(plan()))
     assert [(alert.kind, alert.subject) for alert in told] == [("target_failed", "one")]
+
+
+@pytest.mark.parametrize("streamed", ["whole", "live"])
+def test_an_answer_that_is_there_outlives_the_time_that_ends_while_its_connection_is_read_on(streamed: str) -> None:
+    *pieces, done = stream_reply(["hel", "lo"]).pieces
+    usage = b'data: {"id":"x","model":"m","choices":[],"usage":{"prompt_tokens":1,"completion_tokens":2}}\n\n'
+    run = Run(ScriptedReply(pieces=(*pieces, usage, done), delay=0.01))
+    brief = plan(stream=True, budget=Budget(seconds=0.055))  # the answer is there at 0.05, its sentinel at 0.06
+    result = run.execute(brief) if streamed == "whole" else run.stream(brief)[1]
+    assert (result.ok, result.text) == (True, "hello")
+
+
+def test_a_caller_who_leaves_while_the_connection_is_read_on_is_heeded() -> None:
+    *pieces, done = stream_reply(["hel", "lo"]).pieces
+    usage = b'data: {"id":"x","model":"m","choices":[],"usage":{"prompt_tokens":1,"completion_tokens":2}}\n\n'
+    run = Run(ScriptedReply(pieces=(*pieces, usage, done), delay=0.01))
+
+    async def leave() -> None:
+        task = asyncio.create_task(run.engine.execute(plan(stream=True)))
+        await asyncio.sleep(0.055)
+        task.cancel()
+        await task
+
+    with pytest.raises(asyncio.CancelledError):
+        run.clock.run(leave())
