@@ -16,6 +16,7 @@ from typing import Any, Literal
 import pytest
 
 from llm_call.core.attempts import Attempts
+from llm_call.core.call_config import Recovery
 from llm_call.core.domain.errors import LLMCallError
 from llm_call.core.domain.events import PartDelta, PartStart
 from llm_call.core.domain.messages import Reasoning, Text, message
@@ -26,7 +27,7 @@ from llm_call.core.domain.result import Result
 from llm_call.core.domain.trace import Attempt, Failure, Trace
 from llm_call.core.engine import Engine
 from llm_call.core.hooks import AttemptScope, CallScope
-from llm_call.core.plan import Plan, Recovery
+from llm_call.core.plan import Plan
 from llm_call.core.policy.backoff import Backoff
 from llm_call.core.policy.budget import Budget
 from llm_call.core.policy.escalation import Condition, Ladder, Rung, RungKind

@@ -44,7 +44,7 @@ class TraceSettings(Struct, frozen=True, kw_only=True):
     """What the commands keep of what was tried."""
 
     keep: Annotated[bool, setting("Whether the commands keep traces of their calls.", access="free")] = True
-    days: Annotated[float, Meta(gt=0), setting("How long they are kept.", access="trusted")] = 7.0
+    days: Annotated[float, Meta(gt=0), setting("How many days they are kept.", access="trusted")] = 7.0
     payloads: Annotated[
         bool, setting("Keep what was asked and answered too, and the words of errors.", access="trusted")
     ] = False
