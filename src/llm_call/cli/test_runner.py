@@ -34,6 +34,9 @@ def run(
     cassette: Annotated[Path | None, typer.Option(help="Answer from this file; record in it what it lacks.")] = None,
     record: Annotated[bool, typer.Option("--record", help="With --cassette: send everything, begin it anew.")] = False,
     replay: Annotated[bool, typer.Option("--replay", help="With --cassette: send nothing.")] = False,
+    allow_tools: Annotated[
+        bool, typer.Option("--allow-tools", help="Let cases start programs and reach servers as tools.")
+    ] = False,
     trace: Annotated[
         bool | None, typer.Option("--trace/--no-trace", help="Keep all traces and say their ids, or keep none.")
     ] = None,
@@ -50,7 +53,14 @@ def run(
     with errors_told(), Tape(cassette, record=record, replay=replay).around(default_client()):
         at_once = _at_once(parallel=parallel, limit=max_concurrent)
         code = _run(
-            file, test_id, at_once=at_once, model=model, output=output, allow_skipped=allow_skipped, trace=trace
+            file,
+            test_id,
+            at_once=at_once,
+            model=model,
+            output=output,
+            allow_skipped=allow_skipped,
+            allow_tools=allow_tools,
+            trace=trace,
         )
     raise typer.Exit(code)
 
@@ -71,6 +81,7 @@ def _run(
     model: str | None,
     output: Path | None,
     allow_skipped: bool,
+    allow_tools: bool,
     trace: bool | None,
 ) -> int:
     """The exit code of the run.
@@ -100,7 +111,7 @@ def _run(
                 model=model,
                 at_once=at_once,
                 listener=TracedCases(printer, tracing),
-                guard=case_guard(file, default_settings()),
+                guard=case_guard(file, default_settings(), allow_tools=allow_tools),
             )
         printer.line("")
         printer.line(report.summary_line(report.summarize(done)))
