@@ -169,6 +169,40 @@ def validators(name: Annotated[str | None, typer.Argument(help="Show one with it
     list_validators(name)
 
 
+@app.command()
+def simulate(
+    policy: Annotated[
+        list[Path], typer.Option("--policy", "-p", help="A configuration file (TOML). Repeat it to compare several.")
+    ],
+    scenario: Annotated[
+        str, typer.Option(help="outage, throttle, brownout, recorded-trace, or a TOML file.")
+    ] = "outage",
+    traces: Annotated[Path | None, typer.Option(help="With recorded-trace: the traces, in JSON.")] = None,
+    model: Annotated[str | None, typer.Option("--model", "-m", help="What is asked; the policy's default.")] = None,
+    calls: Annotated[int | None, typer.Option(min=1, help="How many calls.")] = None,
+    rate: Annotated[float | None, typer.Option(min=0.001, help="Calls a second.")] = None,
+    duration: Annotated[float | None, typer.Option(min=0.001, help="Seconds in which calls begin.")] = None,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same figures.")] = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
+) -> None:
+    """Try policies on modelled providers in virtual time: nothing is sent, no key is needed."""
+    from llm_call.cli.output import errors_told  # noqa: PLC0415  (start-up)
+    from llm_call.cli.simulate import run as run_simulation  # noqa: PLC0415  (start-up)
+
+    with errors_told():
+        run_simulation(
+            policy,
+            scenario,
+            traces=traces,
+            model=model,
+            calls=calls,
+            rate=rate,
+            duration=duration,
+            seed=seed,
+            as_json=as_json,
+        )
+
+
 @config_app.command("show")
 def config_show() -> None:
     """Print every setting, its value, and where that came from."""

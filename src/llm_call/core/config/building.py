@@ -1,6 +1,6 @@
 """Settings become a router and a client. What a setting needs that most users do not is imported here when it is set."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -12,8 +12,9 @@ from llm_call.core.providers.catalog import Catalog
 from llm_call.core.providers.registry import TransportName
 from llm_call.core.providers.rows import local_provider
 from llm_call.core.providers.transports import TransportFactory, transport_factories
+from llm_call.core.retry import Chance
 from llm_call.core.router import Router
-from llm_call.core.transport.base import Transport
+from llm_call.core.transport.base import Clock, Transport
 
 
 def build_router(settings: Settings) -> Router:
@@ -35,23 +36,34 @@ def build_router(settings: Settings) -> Router:
     )
 
 
-def build_client(settings: Settings) -> Client:
+def build_client(
+    settings: Settings,
+    *,
+    transports: Mapping[TransportName, TransportFactory] | None = None,
+    clock: Clock | None = None,
+    chance: Chance | None = None,
+    attempt_hooks: Sequence[AttemptHook] = (),
+) -> Client:
     """The client that `settings` describe. Nothing is sent, and no key is looked up, before its first call.
+
+    `transports`, `clock` and `chance` replace the real ones; `attempt_hooks` come before those of the settings.
 
     Raises:
         ConfigError: As `build_router` says; the cassette cannot be used; the library for telemetry is not installed.
     """
     config = settings.config
-    call_hooks, attempt_hooks = _hooks(settings)
+    call_hooks, own_hooks = _hooks(settings)
     return Client(
         router=build_router(settings),
-        transports=_transports(settings),
+        transports=_transports(settings) if transports is None else transports,
         default_model=config.default_model,
         timeouts=config.timeouts,
         retry=config.retry.policy(),
+        clock=clock,
+        chance=chance,
         pricing=Catalog(config.prices).price,
         call_hooks=call_hooks,
-        attempt_hooks=attempt_hooks,
+        attempt_hooks=(*attempt_hooks, *own_hooks),
         cache=_cache(settings),
     )
 
