@@ -8,7 +8,7 @@ from fnmatch import fnmatchcase
 from msgspec.structs import replace
 
 from llm_call.core.domain.embedding import EmbeddingRequest, Embeddings
-from llm_call.core.domain.errors import APIError, LLMCallError, UnsupportedError
+from llm_call.core.domain.errors import APIError, LLMCallError, TransportError, UnsupportedError
 from llm_call.core.domain.events import Event, Folding, ResponseEnd
 from llm_call.core.domain.messages import Media
 from llm_call.core.domain.request import Request
@@ -19,7 +19,7 @@ from llm_call.core.transport.base import Reply
 from llm_call.core.transport.deadline import is_late, within
 from llm_call.core.transport.masking import Secrets, secrets_of
 from llm_call.core.validation.asking import with_instruction
-from llm_call.core.wire.base import WireRequest
+from llm_call.core.wire.base import StreamDecoder, WireRequest
 from llm_call.core.wire.embedding import EMBEDDING_CODECS
 from llm_call.core.wire.native_schema import fitting_profile
 
@@ -116,15 +116,28 @@ async def streamed(target: Target, reply: Reply) -> AsyncGenerator[Event, None]:
         if not _is_success(reply):
             raise await _refusal(target, reply)
         chunks = reply.chunks()
-        async for chunk in chunks:
-            for event in decoder.feed(chunk):
-                if isinstance(event, ResponseEnd):
-                    await _drain(chunks)
+        try:
+            async for chunk in chunks:
+                for event in decoder.feed(chunk):
+                    if isinstance(event, ResponseEnd):
+                        await _drain(chunks)
+                        yield event
+                        return
                     yield event
-                    return
-                yield event
-        for event in decoder.close():
+        except TransportError as error:
+            last = _complete(decoder, error)
+        else:
+            last = decoder.close()
+        for event in last:
             yield event
+
+
+def _complete(decoder: StreamDecoder, error: TransportError) -> tuple[Event, ...]:
+    """The last events of a stream that broke off: an answer with its finish reason is whole, whatever follows it."""
+    try:
+        return decoder.close()
+    except LLMCallError:
+        raise error from None
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from llm_call.core.attempts import Attempts
+from llm_call.core.domain.alert import Alert
 from llm_call.core.domain.errors import (
     AllTargetsFailedError,
     AttemptTimeoutError,
@@ -22,6 +23,7 @@ from llm_call.core.domain.errors import (
     DeadlineExceededError,
     LLMCallError,
     OutputError,
+    OverloadedError,
     ProtocolError,
     RateLimitError,
     ServerError,
@@ -80,7 +82,8 @@ class Run:
     def __init__(self, *steps: Step) -> None:
         self.clock = FakeClock()
         self.transport = ScriptedTransport(*steps)
-        self.engine = Engine(Attempts(lambda _name: self.transport, clock=self.clock, chance=lambda: 0.5))
+        self.attempts = Attempts(lambda _name: self.transport, clock=self.clock, chance=lambda: 0.5)
+        self.engine = Engine(self.attempts)
 
     def execute(self, plan: Plan) -> Result[Any]:
         return self.clock.run(self.engine.execute(plan))
@@ -528,3 +531,14 @@ def test_a_caller_who_leaves_while_the_connection_is_read_on_is_heeded() -> None
 
     with pytest.raises(asyncio.CancelledError):
         run.clock.run(leave())
+
+
+def test_people_are_told_of_an_error_that_leaves_a_call_and_of_no_other() -> None:
+    told: list[Alert] = []
+    run = Run(error_reply(503), chat_reply("fine"), error_reply(503))
+    engine = Engine(run.attempts, alert=told.append)
+    assert run.clock.run(engine.execute(plan())).ok
+    assert told == []
+    with pytest.raises(OverloadedError):
+        run.clock.run(engine.execute(plan()))
+    assert [(alert.kind, alert.subject) for alert in told] == [("target_failed", "one")]
