@@ -17,8 +17,13 @@ from llm_call.core.domain.errors import ConfigError
 from llm_call.core.providers.credentials import Credentials, Reference
 from llm_call.core.providers.places import PLACE_VARIABLES
 
-ACTS = frozenset({"http", "local", "cache", "cassette", "telemetry", "claude_proxy_url"})
-"""The settings that decide nothing: where things are, what is kept, what is told to whom."""
+DECIDES = frozenset(
+    {
+        *("default_model", "aliases", "routes", "prices", "providers"),
+        *("timeouts", "retry", "breaker", "concurrency", "limits", "retry_budget", "hedging", "ladder"),
+    }
+)
+"""The settings that decide something. What is not among them has no part: it says where things are, whom to tell."""
 
 _NOWHERE = Path("simulated")
 
@@ -32,8 +37,8 @@ def read_policy(file: Path) -> tuple[Settings, tuple[str, ...]]:
     if not file.is_file():
         raise ConfigError(f"there is no policy file {file}", hint="It has the form of config.toml: docs/settings.md.")
     layer = user_layer(file)
-    passed_over = dict.fromkeys(path[0] for path in layer if path[0] in ACTS)
-    return settings_of({path: found for path, found in layer.items() if path[0] not in ACTS}), tuple(passed_over)
+    passed_over = dict.fromkeys(path[0] for path in layer if path[0] not in DECIDES)
+    return settings_of({path: found for path, found in layer.items() if path[0] in DECIDES}), tuple(passed_over)
 
 
 def settings_of(layer: Layer) -> Settings:

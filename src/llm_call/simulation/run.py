@@ -1,6 +1,7 @@
 """One policy in one scenario: a client built from the policy's settings, its calls at random times, what came of them."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Iterator
 from decimal import Decimal
 from itertools import pairwise
@@ -27,6 +28,10 @@ from llm_call.testing.clock import FakeClock
 
 Progress = Callable[[int, int], None]
 """Hears of each call that has ended: how many have, of how many."""
+
+
+OPENED = "breaker_opened"
+"""The kind of the alert that a breaker has opened."""
 
 
 class Policy(Struct, frozen=True, kw_only=True):
@@ -80,6 +85,7 @@ def simulate(
             model, phases, chance, prompt_tokens=load.prompt_tokens, answer_tokens=load.answer_tokens
         )
 
+    told: Counter[str] = Counter()
     transport = ModelledTransport(provider_of, clock.now)
     client = build_client(
         policy.settings,
@@ -87,13 +93,14 @@ def simulate(
         clock=clock,
         chance=_chance(seed, "the client").random,
         attempt_hooks=(note_attempt,),
+        alert=lambda alert: told.update((alert.kind,)),
     )
     outcomes = clock.run(_calls(client, clock, policy, scenario.load, _chance(seed, "the callers"), progress))
     loads = (
         load_of(name, times, list(_outages(scenario, name, first)), scenario.load.duration, scenario.load.rate)
         for name, times in transport.requests.items()
     )
-    return summed_up(policy.name, outcomes, loads)
+    return summed_up(policy.name, outcomes, loads, openings=told[OPENED])
 
 
 def _chance(seed: int, what: str) -> Random:

@@ -37,7 +37,7 @@ _FOREVER = 1e6
 class Sent:
     """A request as the peer saw it. `said` is what of its answer was handed over, by the kind of part; times in seconds.
 
-    `whole` is true from the moment on at which the answer has arrived in full.
+    `finished` is true from the moment on at which it has said why it ends, `whole` when all of it has arrived.
     """
 
     def __init__(self, call: int, place: str, opened: float) -> None:
@@ -47,6 +47,7 @@ class Sent:
         self.closed: float | None = None
         self.fate = ""
         self.said: dict[str, str] = {}
+        self.finished = False
         self.whole = False
 
     def __repr__(self) -> str:
@@ -192,22 +193,22 @@ class _Reply:
 
     async def read(self) -> bytes:
         body = b"".join([piece async for piece in self.chunks()])
-        self._sent.whole = bool(self._sent.said)
+        self._sent.whole = self._sent.finished
         return body
 
     async def chunks(self) -> AsyncIterator[bytes]:
-        finished = False
+        sent = self._sent
         for data, kind, text in self._pieces:
             delay = _FOREVER if kind == "stall" else self._chance.choice(DELAYS) * (self._chance.random() < _PAUSES)
             await _pass(delay, self._timeouts.between_bytes, "between bytes")
             if kind == "reset":
                 raise ConnectionFailedError("reset")
             if kind in {"text", "reasoning", "call"}:
-                self._sent.said[kind] = self._sent.said.get(kind, "") + text
-            finished = finished or b'"finish_reason":"' in data
-            self._sent.whole = self._sent.whole or (finished and kind in {"usage", "done"})
+                sent.said[kind] = sent.said.get(kind, "") + text
+            sent.finished = sent.finished or b'"finish_reason":"' in data
+            sent.whole = sent.whole or (sent.finished and kind in {"usage", "done"})
             yield data
-        self._sent.whole = self._sent.whole or finished
+        sent.whole = sent.finished
 
 
 def _found(pattern: re.Pattern[bytes], request: WireRequest) -> str:

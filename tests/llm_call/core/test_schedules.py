@@ -289,11 +289,12 @@ def the_trace_tells_every_attempt(call: Call, sent: list[Sent]) -> None:
     """Each request, in its order, with its reason and its wait."""
     if call.trace is None:
         return
-    attempts = [each for each in call.trace.attempts if getattr(each, "sent", True)]
+    attempts = [each for each in call.trace.attempts if each.sent]
     assert [each.target for each in attempts] == [each.place for each in sent]
     assert [each.number for each in call.trace.attempts] == list(range(1, len(call.trace.attempts) + 1))
     for attempt, request in zip(attempts, sent, strict=True):
-        assert abs(call.begun + attempt.started - request.opened) < 1e-6
+        held = attempt.timings.held if attempt.timings else 0.0
+        assert abs(call.begun + attempt.started + held - request.opened) < 1e-6
     for before, after in _pairs(attempts):
         assert after.wait >= 0
         assert after.started >= before.started + before.duration + after.wait - 1e-6
@@ -378,7 +379,7 @@ def a_stream_is_the_beginning_of_one_answer(call: Call, sent: list[Sent]) -> Non
     sources = [each for each in sent if _begins_with(each.said, call.got)]
     assert sources
     if isinstance(call.outcome, Result):
-        assert any(each.whole and each.said == call.got for each in sources)
+        assert any(each.finished and each.said == call.got for each in sources)
     if call.got.get("call") and call.plan.recovery != "buffer":
         assert sources == [sent[-1]] or sources[-1] is sent[-1]
     if call.plan.recovery == "buffer":

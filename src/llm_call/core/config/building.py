@@ -50,23 +50,27 @@ def build_client(
     clock: Clock | None = None,
     chance: Chance | None = None,
     attempt_hooks: Sequence[AttemptHook] = (),
+    alert: Callable[[Alert], None] | None = None,
 ) -> Client:
     """The client that `settings` describe. Nothing is sent, and no key is looked up, before its first call.
 
-    `transports`, `clock` and `chance` replace the real ones; `attempt_hooks` come before those of the settings.
+    `transports`, `clock` and `chance` replace the real ones, `alert` the receivers of alerts; `attempt_hooks` come
+    before those of the settings.
 
     Raises:
         ConfigError: As `build_router` says; the cassette cannot be used; the library for telemetry is not installed.
     """
     config = settings.config
     call_hooks, own_hooks = _hooks(settings)
-    alert = _alert(settings)
+    alert = alert or _alert(settings)
     return Client(
         router=build_router(settings),
         transports=_transports(settings) if transports is None else transports,
         default_model=config.default_model,
         timeouts=config.timeouts,
         retry=config.retry.policy(),
+        clock=clock,
+        chance=chance,
         hedging=config.hedging,
         tooling=Tooling(settings=config.tools, variables=settings.environment, folder=Path.cwd()),
         alert=alert,
