@@ -9,26 +9,37 @@ from typing import Any, Self, TypeVar, Unpack
 
 from msgspec.structs import replace
 
+from llm_call.core.attempts import Attempts
 from llm_call.core.cache import Caching, MemoryCache, ResponseCache
 from llm_call.core.call_config import CallConfig, read_config
+from llm_call.core.domain.alert import Alert
 from llm_call.core.domain.bill import Pricing, known_price
 from llm_call.core.domain.embedding import Embeddings
 from llm_call.core.domain.errors import ConfigError
 from llm_call.core.domain.messages import Message, message
 from llm_call.core.domain.request import Request
 from llm_call.core.domain.result import Result
-from llm_call.core.engine import Engine, Plan
+from llm_call.core.engine import Engine
 from llm_call.core.hooks import AttemptHook, CallHook
 from llm_call.core.live import LiveAnswer
 from llm_call.core.options import AskOptions, EmbedOptions, read_options, validators
+from llm_call.core.plan import Plan, Simulated
+from llm_call.core.policy.alert_levels import alert_of_gate
 from llm_call.core.policy.budget import Budget
+from llm_call.core.policy.escalation import ALWAYS, DEBUG_TOOLS, Ladder
+from llm_call.core.policy.hedging import HedgingPolicy
 from llm_call.core.policy.retry import RetryPolicy
-from llm_call.core.policy.retry_config import retry_policy
-from llm_call.core.providers.registry import TransportName
+from llm_call.core.policy.retry_config import retry_config
+from llm_call.core.providers.registry import Target, TransportName
 from llm_call.core.providers.transports import TransportFactory, transport_factories
 from llm_call.core.retry import Chance
+from llm_call.core.review import Reviewer
 from llm_call.core.router import Router
-from llm_call.core.transport.base import Clock, Timeouts, Transport
+from llm_call.core.state.common import GateChange
+from llm_call.core.state.gates import GatePolicies, Gates
+from llm_call.core.state.store import SharedStore
+from llm_call.core.tools.config import Tooling, Toolset
+from llm_call.core.transport.base import Clock, SystemClock, Timeouts, Transport
 from llm_call.core.validation.base import Validator
 from llm_call.core.validation.schema import checker
 
@@ -43,6 +54,11 @@ class Client:
     policy of the calls that name none. `clock` and `chance` replace time and randomness. `pricing` knows what a charge
     comes to. `call_hooks` are entered around every call, `attempt_hooks` around every attempt (`core.hooks` says how).
     `cache` keeps the answers of calls that have a `cache_key`: in memory, unless another is given here or set later.
+    `reviewer` has people decide what the ladder hands to them.
+    `hedging` says when a second target is asked beside one that is late: never, unless it is given.
+    `tooling` is what the servers of `mcp_config` are started with; without it they have nothing of our environment.
+    `alert` hears of errors that leave a call: `Alerts.send`, for example. `gates` are the
+    breakers and limits before each place, whose state is shared through `store` where there is one.
     """
 
     def __init__(
@@ -59,6 +75,12 @@ class Client:
         call_hooks: Sequence[CallHook] = (),
         attempt_hooks: Sequence[AttemptHook] = (),
         cache: ResponseCache | None = None,
+        reviewer: Reviewer | None = None,
+        hedging: HedgingPolicy | None = None,
+        tooling: Tooling | None = None,
+        alert: Callable[[Alert], None] | None = None,
+        gates: GatePolicies | None = None,
+        store: SharedStore | None = None,
     ) -> None:
         self.cache = cache or MemoryCache()
         self.router = router or Router()
@@ -69,15 +91,25 @@ class Client:
         self._wraps: list[Callable[[Transport], Transport]] = []
         self._default_model = default_model
         self._timeouts = timeouts or Timeouts()
+        self._tooling = tooling or Tooling()
         self._retry = retry or RetryPolicy()
-        self._engine = Engine(
+        clock = clock or SystemClock()
+        self._store = store
+        self._attempts = Attempts(
             self._transport,
             clock=clock,
             chance=chance,
+            hooks=attempt_hooks,
+            hedging=hedging,
+            gates=Gates(gates, clock=clock, listen=None if alert is None else _telling(alert), store=store),
+        )
+        self._engine = Engine(
+            self._attempts,
             pricing=pricing,
             call_hooks=call_hooks,
-            attempt_hooks=attempt_hooks,
             observe=self.router.observe,
+            reviewer=reviewer,
+            alert=alert,
         )
 
     async def ask(self, prompt: str | Sequence[Message], **options: Unpack[AskOptions]) -> Result[Any]:
@@ -183,8 +215,21 @@ class Client:
         finally:
             self._wraps.remove(wrap)
 
+    @contextmanager
+    def hooked(self, hook: AttemptHook) -> Iterator[None]:
+        """While it is open, the attempts of calls that begin are made inside `hook` too. Not for several threads."""
+        before = self._attempts.hooks
+        self._attempts.hooks = (*before, hook)
+        try:
+            yield
+        finally:
+            self._attempts.hooks = before
+
     async def close(self) -> None:
         """Free the transports. Calls that are under way end."""
+        await self._attempts.gates.close()
+        if self._store is not None:
+            await self._store.close()
         transports, self._transports = self._transports, {}
         for transport in transports.values():
             await transport.close()
@@ -208,21 +253,44 @@ class Client:
         )
         if request.output is not None and request.output.schema is not None:
             checker(request.output.schema)  # a schema that is none is refused here, before the first call
+        ladder = call.rungs()
+        retry = None if call.retry_config is None else retry_config(call.retry_config)
         return Plan(
             model=model,
             request=request,
             targets=choice.targets,
             skipped=choice.skipped,
             order=choice.order,
+            elsewhere=self._elsewhere(ladder or (), call, request),
             validators=checks,
-            budget=Budget(seconds=call.timeout, usd=call.max_cost),
-            rounds=call.rounds or _rounds(call),
+            budget=Budget(
+                seconds=call.timeout,
+                usd=call.max_cost,
+                tokens=call.max_total_tokens,
+                attempts=call.max_total_attempts,
+            ),
+            rounds=call.attempts if ladder is None else 1 + sum(rung.rounds for rung in ladder),
+            ladder=ladder,
             timeouts=self._timeouts,
             strict=call.strict,
             stream=call.stream,
+            recovery=call.stream_recovery,
+            toolsets=self._toolsets(call),
+            simulated=Simulated(rate_limits=int(call.simulate_rate_limit), primary_down=call.simulate_primary_failure),
             caching=self._caching(call),
-            retry=self._retry if call.retry_config is None else retry_policy(call.retry_config),
+            retry=self._retry if retry is None else retry.policy(),
+            breaker=None if retry is None else retry.breaker(),
+            call=replace(call, api_key=None) if call.api_key else call,
         )
+
+    def _elsewhere(self, ladder: Ladder, call: CallConfig, request: Request) -> dict[str, tuple[Target, ...]]:
+        """The targets of the models that the ladder names."""
+        models = [rung.model for rung in ladder if rung.model is not None]
+        return {model: self.router.choose(model, request, strict=call.strict).targets for model in models}
+
+    def _toolsets(self, call: CallConfig) -> dict[str, Toolset]:
+        wanted = {ALWAYS: (call.mcp_config, None), DEBUG_TOOLS: (call.debug_tool_mcp_config, call.debug_tool_name)}
+        return {name: self._tooling.toolset(config, only) for name, (config, only) in wanted.items() if config}
 
     def _transport(self, name: TransportName) -> Transport:
         if name not in self._transports:
@@ -238,14 +306,18 @@ class Client:
         return Caching(cache=self.cache, name=call.cache_key, refresh=call.force_refresh)
 
 
-_ROUNDS = 3
 _REMEMBERED = 256
 
 
-def _rounds(call: CallConfig) -> int:
-    """A case's `max_attempts` bounds its rounds too, as its users expect."""
-    attempts = (call.retry_config or {}).get("max_attempts", _ROUNDS)
-    return attempts if isinstance(attempts, int) else _ROUNDS
+def _telling(alert: Callable[[Alert], None]) -> Callable[[GateChange], None]:
+    """Tells people of breakers that open and close."""
+
+    def listen(change: GateChange) -> None:
+        told = alert_of_gate(change.kind, change.place, change.why)
+        if told is not None:
+            alert(told)
+
+    return listen
 
 
 def _messages(prompt: str | Sequence[Message], system: str | None) -> tuple[Message, ...]:

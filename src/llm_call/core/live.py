@@ -1,48 +1,43 @@
 """An answer on its way to the caller."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
-from typing import Any, Self
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any, Protocol, Self
 
-from llm_call.core.domain.errors import LLMCallError, StreamInterruptedError, TransportError
-from llm_call.core.domain.events import Event, Folding, PartDelta, PartStart, unfold
+from llm_call.core.domain.errors import LLMCallError
+from llm_call.core.domain.events import Event, PartDelta, PartStart, unfold
 from llm_call.core.domain.messages import Text
 from llm_call.core.domain.response import Response
 from llm_call.core.domain.result import Result
 
-_BEGUN = "Ask again: an answer that has begun to arrive is not retried by itself."
+
+class Source(Protocol):
+    """Where the events of an answer come from. `response` is there after the last one."""
+
+    response: Response | None
+
+    def events(self) -> AsyncIterator[Event]:
+        """The events, in order."""
 
 
 class LiveAnswer:
     """Iterate it for the text as it arrives, or `events` for everything. `result` is there after the last one.
 
-    `finish` judges the whole response; it is called once, at the end. `fail` is told of a break in its place.
+    `finish` judges the whole response; it is called once, at the end.
     """
 
-    def __init__(
-        self,
-        first: Event,
-        rest: AsyncIterator[Event],
-        finish: Callable[[Response], Awaitable[Result[Any]]],
-        fail: Callable[[LLMCallError], object] | None = None,
-    ) -> None:
-        self._first = first
-        self._rest = rest
+    def __init__(self, source: Source, finish: Callable[[Response], Awaitable[Result[Any]]]) -> None:
+        self._source = source
         self._finish = finish
-        self._fail = fail
-        self._folding = Folding()
-        self._text: list[str] = []
-        self._text_parts: set[int] = set()
         self._result: Result[Any] | None = None
 
     @classmethod
     def of(cls, result: Result[Any]) -> Self:
         """An answer that is there already, as the events that it could have come in."""
-        first, *rest = unfold(result.response)
 
         async def finish(_response: Response) -> Result[Any]:
             return result
 
-        return cls(first, _each(rest), finish)
+        return cls(_Whole(result.response), finish)
 
     @property
     def complete(self) -> bool:
@@ -61,9 +56,13 @@ class LiveAnswer:
         return self._result
 
     async def __aiter__(self) -> AsyncIterator[str]:
+        texts = set()
         async for event in self.events():
-            if isinstance(event, PartDelta) and event.index in self._text_parts:
-                yield event.text
+            if isinstance(event, PartDelta):
+                if event.index in texts:
+                    yield event.text
+            elif isinstance(event, PartStart) and isinstance(event.part, Text):
+                texts.add(event.index)
 
     async def events(self) -> AsyncIterator[Event]:
         """The events of the response, in order.
@@ -71,30 +70,19 @@ class LiveAnswer:
         Raises:
             StreamInterruptedError: The answer broke off; its `text` is what had arrived.
         """
-        self._take(self._first)
-        yield self._first
-        try:
-            async for event in self._rest:
-                self._take(event)
-                yield event
-        except LLMCallError as error:
-            hint = _BEGUN if isinstance(error, TransportError) else error.hint
-            broken = StreamInterruptedError(
-                f"the answer broke off: {error.message}", text="".join(self._text), hint=hint
-            )
-            if self._fail is not None:
-                self._fail(broken)
-            raise broken from error
-        self._result = await self._finish(self._folding.response())
-
-    def _take(self, event: Event) -> None:
-        self._folding.add(event)
-        if isinstance(event, PartStart) and isinstance(event.part, Text):
-            self._text_parts.add(event.index)
-        elif isinstance(event, PartDelta) and event.index in self._text_parts:
-            self._text.append(event.text)
+        async for event in self._source.events():
+            yield event
+        if self._source.response is not None:
+            self._result = await self._finish(self._source.response)
 
 
-async def _each(events: Iterable[Event]) -> AsyncIterator[Event]:
-    for event in events:
-        yield event
+class _Whole:
+    """The events of a response that is there."""
+
+    def __init__(self, response: Response) -> None:
+        self.response: Response | None = response
+        self._events = unfold(response)
+
+    async def events(self) -> AsyncIterator[Event]:
+        for event in self._events:
+            yield event

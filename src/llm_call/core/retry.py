@@ -2,16 +2,18 @@
 
 import inspect
 import random as _random
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from llm_call.core.domain.errors import ConfigError
 from llm_call.core.domain.keys import near_names
 from llm_call.core.policy.backoff import Backoff
 from llm_call.core.policy.breaker import BreakerPolicy
-from llm_call.core.policy.decision import Failed, GiveUp, Policy, Retry
+from llm_call.core.policy.decision import Decision, Failed, GiveUp, NextTarget, Policy, Retry
+from llm_call.core.policy.onward import Onward
 from llm_call.core.policy.retry import RetryPolicy
 from llm_call.core.policy.retry_config import DOCUMENTED_JITTER, retry_config
 from llm_call.core.state.gates import GatePolicies, Gates, Place
@@ -33,42 +35,74 @@ class Turn(Struct, frozen=True, kw_only=True):
     why: str = ""
 
 
-async def run_attempts(
-    policy: Policy,
-    attempt: Callable[[Turn], Awaitable[T]],
-    *,
-    clock: Clock,
-    chance: Chance,
-    targets: int = 1,
-) -> T:
-    """What `attempt` gives, asked as often as `policy` allows.
+def _nowhere(_failed: int, _error: Exception) -> None:
+    """There is no other target."""
 
-    Raises:
-        Exception: What the last attempt raised. Cancellation passes at once.
+
+class AttemptLoop:
+    """The loop of attempts, as often as `policy` allows.
+
+    `onward` says which target may be asked after one has failed; without it there is but one. `may_retry` is asked
+    before the target with the given index is asked again after an error: there may be no retry left for it.
     """
-    failures: list[Failed] = []
-    turn = Turn(number=1, target=0)
-    while True:
-        try:
-            return await attempt(turn)
-        except Exception as error:
-            failures.append(Failed(target=turn.target, error=error, at=clock.now()))
-            next_turn = _next(policy, failures, turn, targets, clock.now(), chance())
-            if next_turn is None:
-                raise
-            turn = next_turn
-        await clock.sleep(turn.wait)
+
+    def __init__(
+        self,
+        policy: Policy,
+        *,
+        clock: Clock,
+        chance: Chance,
+        onward: Onward = _nowhere,
+        may_retry: Callable[[int, Exception], Awaitable[bool]] | None = None,
+    ) -> None:
+        self._policy = policy
+        self._clock = clock
+        self._chance = chance
+        self._onward = onward
+        self._may_retry = may_retry
+        self._failures: list[Failed] = []
+        self._turn = Turn(number=1, target=0)
+
+    async def run(self, attempt: Callable[[Turn], Awaitable[T]]) -> T:
+        """What `attempt` gives.
+
+        Raises:
+            Exception: What the last attempt raised. Cancellation passes at once.
+        """
+        while True:
+            try:
+                return await attempt(self._turn)
+            except Exception as error:  # noqa: BLE001  (the policy says what is raised)
+                failed = error
+            await self.failed(failed)
+
+    async def failed(self, error: Exception) -> None:
+        """The attempt has failed, or what it gave did not last: wait for the next one.
+
+        Raises:
+            Exception: `error`, where there is none.
+        """
+        target, now = self._turn.target, self._clock.now()
+        self._failures.append(Failed(target=target, error=error, at=now))
+        decision = await self._decided(self._onward(target, error), now, self._chance())
+        if isinstance(decision, GiveUp):
+            raise error
+        self._turn = _turn(decision, self._turn)
+        await self._clock.sleep(self._turn.wait)
+
+    async def _decided(self, onward: int | None, now: float, chance: float) -> Decision:
+        decision = self._policy.decide(self._failures, onward=onward, now=now, chance=chance)
+        if not isinstance(decision, Retry) or self._may_retry is None:
+            return decision
+        if await self._may_retry(self._turn.target, self._failures[-1].error):
+            return decision
+        return self._policy.decide(self._failures, onward=onward, now=now, chance=chance, affordable=False)
 
 
-def _next(
-    policy: Policy, failures: Sequence[Failed], turn: Turn, targets: int, now: float, chance: float
-) -> Turn | None:
-    decision = policy.decide(failures, targets=targets, now=now, chance=chance)
-    if isinstance(decision, GiveUp):
-        return None
+def _turn(decision: Retry | NextTarget, last: Turn) -> Turn:
     if isinstance(decision, Retry):
-        return Turn(number=turn.number + 1, target=turn.target, wait=decision.delay, why=decision.why)
-    return Turn(number=turn.number + 1, target=turn.target + 1, why=decision.why)
+        return Turn(number=last.number + 1, target=last.target, wait=decision.delay, why=decision.why)
+    return Turn(number=last.number + 1, target=decision.target, why=decision.why)
 
 
 class _CallableRetry:
@@ -80,7 +114,7 @@ class _CallableRetry:
     def __init__(
         self, policy: RetryPolicy, clock: Clock | None, random: Chance | None, breaker: BreakerPolicy | None = None
     ) -> None:
-        self.policy = policy
+        self.policy = replace(policy, waits_for_breaker=False)
         self.breaker = breaker
         self._clock = clock or SystemClock()
         self._gates = Gates(GatePolicies(breaker=breaker), clock=self._clock) if breaker else None
@@ -100,7 +134,7 @@ class _CallableRetry:
             return await result if inspect.isawaitable(result) else result
 
         guarded = attempt if self._gates is None else _guarded(attempt, self._gates, self._clock)
-        return await run_attempts(self.policy, guarded, clock=self._clock, chance=self._chance)
+        return await AttemptLoop(self.policy, clock=self._clock, chance=self._chance).run(guarded)
 
 
 def _guarded(attempt: Callable[[Turn], Awaitable[Any]], gates: Gates, clock: Clock) -> Callable[[Turn], Awaitable[Any]]:

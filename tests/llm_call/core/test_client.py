@@ -181,7 +181,6 @@ def test_a_question_is_one_user_message() -> None:
         ({"question": "hi", "validation": [{"type": "json", "parms": {}}]}, ConfigError, "params"),
         ({"question": "hi", "validation": "json"}, ConfigError, "validation"),
         ({"question": "hi", "batch_mode": True}, UnsupportedError, "batch_mode"),
-        ({"question": "hi", "mcp_config": {"mcpServers": {}}}, UnsupportedError, "mcp_config"),
         ({"question": "hi", "tools": object()}, ConfigError, "JSON"),
         (
             {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "/etc/passwd"}}]}]},
@@ -206,8 +205,9 @@ def test_a_missing_key_is_its_own_error() -> None:
 
 def test_fallback_models_are_asked_in_turn() -> None:
     clock = FakeClock()
-    ours, transport = client(error_reply(401), chat_reply("second"), clock=clock)
-    result = clock.run(ours.ask("hi", model="openai/one", fallback_models=["openai/two"]))
+    ours, transport = client(error_reply(503), chat_reply("second"), clock=clock)
+    once = {"max_attempts": 1}
+    result = clock.run(ours.ask("hi", model="openai/one", fallback_models=["openai/two"], retry=once))
     assert result.value == "second"
     assert [body["model"] for body in transport.bodies] == ["one", "two"]
 

@@ -11,6 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from llm_call.core.attempts import Attempts
+from llm_call.core.domain.alert import Alert
 from llm_call.core.domain.errors import (
     AllTargetsFailedError,
     AttemptTimeoutError,
@@ -21,6 +23,7 @@ from llm_call.core.domain.errors import (
     DeadlineExceededError,
     LLMCallError,
     OutputError,
+    OverloadedError,
     ProtocolError,
     RateLimitError,
     ServerError,
@@ -33,7 +36,8 @@ from llm_call.core.domain.profile import Prices, Profile
 from llm_call.core.domain.request import OutputSpec, Request, Tool
 from llm_call.core.domain.result import Result
 from llm_call.core.domain.verdict import Verdict
-from llm_call.core.engine import Engine, Plan
+from llm_call.core.engine import Engine
+from llm_call.core.plan import Plan
 from llm_call.core.policy.backoff import Backoff
 from llm_call.core.policy.budget import Budget
 from llm_call.core.policy.retry import RetryPolicy
@@ -59,7 +63,7 @@ def target(name: str = "scripted/one", profile: Profile | None = None) -> Target
         name=name,
         provider="scripted",
         model=name.partition("/")[2],
-        endpoint=Endpoint(base_url="http://scripted"),
+        endpoint=Endpoint(base_url=f"http://{name}"),
         codec=codec("openai_chat"),
         transport="http",
         profile=profile or Profile(),
@@ -78,7 +82,8 @@ class Run:
     def __init__(self, *steps: Step) -> None:
         self.clock = FakeClock()
         self.transport = ScriptedTransport(*steps)
-        self.engine = Engine(lambda _name: self.transport, clock=self.clock, chance=lambda: 0.5)
+        self.attempts = Attempts(lambda _name: self.transport, clock=self.clock, chance=lambda: 0.5)
+        self.engine = Engine(self.attempts)
 
     def execute(self, plan: Plan) -> Result[Any]:
         return self.clock.run(self.engine.execute(plan))
@@ -383,14 +388,57 @@ def test_before_its_first_event_a_stream_is_retried_and_falls_back() -> None:
     assert kinds(result) == ["OverloadedError", "StreamInterruptedError", "answered"]
 
 
-@pytest.mark.parametrize("error", [None, ConnectionFailedError("reset")], ids=["closed", "reset"])
-def test_after_its_first_event_a_break_is_the_callers_with_what_had_arrived(error: Exception | None) -> None:
+BREAKS = pytest.mark.parametrize("error", [None, ConnectionFailedError("reset")], ids=["closed", "reset"])
+
+
+@BREAKS
+def test_without_recovery_a_break_is_the_callers_with_what_had_arrived(error: Exception | None) -> None:
     run = Run(stream_reply(["hel", "lo"], finish_reason=None, error=error))
     with pytest.raises(StreamInterruptedError) as caught:
-        run.stream(plan())
+        run.stream(plan(recovery="off"))
     assert caught.value.text == "hello"
     assert len(run.transport.requests) == 1
     assert kinds(caught.value) == ["StreamInterruptedError"]
+
+
+@BREAKS
+def test_a_stream_that_breaks_goes_on_where_another_attempt_repeats_it(error: Exception | None) -> None:
+    run = Run(stream_reply(["hel", "lo"], finish_reason=None, error=error), stream_reply(["h", "ello wor", "ld"]))
+    pieces, result = run.stream(plan())
+    assert pieces == ["hel", "lo", " wor", "ld"]
+    assert (result.text, kinds(result)) == ("hello world", ["StreamInterruptedError", "answered"])
+    assert run.clock.sleeps == [1.0]
+
+
+def test_another_attempt_that_says_something_else_is_cancelled() -> None:
+    run = Run(stream_reply(["hel", "lo"], finish_reason=None), stream_reply(["help", " is near"]))
+    with pytest.raises(StreamInterruptedError, match="gave another") as caught:
+        run.stream(plan())
+    assert caught.value.text == "hello"
+    assert kinds(caught.value) == ["StreamInterruptedError", "StreamInterruptedError"]
+    assert run.transport.closed_early == 1
+
+
+def test_a_stream_that_never_comes_to_its_end_is_asked_for_as_often_as_the_policy_says() -> None:
+    run = Run(stream_reply(["hel"], finish_reason=None))
+    with pytest.raises(StreamInterruptedError) as caught:
+        run.stream(plan())
+    assert (caught.value.text, len(run.transport.requests)) == ("hel", 3)
+
+
+def test_a_buffered_stream_gives_nothing_before_the_answer_is_accepted() -> None:
+    run = Run(stream_reply(["no"]), stream_reply(["yes", ", sure"]))
+    pieces, result = run.stream(plan(recovery="buffer", validators=(build("contains", {"required_text": "yes"}),)))
+    assert (pieces, len(result.trace.rounds)) == (["yes, sure"], 2)
+
+
+def test_a_target_that_stays_silent_is_left_while_another_is_free() -> None:
+    run = Run(stream_reply(["late"], delay=20), stream_reply(["early"]))
+    pieces, result = run.stream(plan(targets=(target("a/one"), target("b/two"))))
+    assert (pieces, kinds(result)) == (["early"], ["AttemptTimeoutError", "answered"])
+    assert result.trace.attempts[0].duration == pytest.approx(12)
+    alone = Run(stream_reply(["late"], delay=20))
+    assert alone.stream(plan())[0] == ["late"]
 
 
 def test_leaving_a_stream_early_closes_it_at_the_peer() -> None:
@@ -458,3 +506,39 @@ def test_whatever_the_peer_does_a_call_ends_within_its_limits(
     assert len(trace.attempts) == len(run.transport.requests)
     assert run.clock.now() <= seconds + 1e-6
     assert len(run.transport.requests) <= attempts
+
+
+def test_people_are_told_of_an_error_that_leaves_a_call_and_of_no_other() -> None:
+    told: list[Alert] = []
+    run = Run(error_reply(503), chat_reply("fine"), error_reply(503))
+    engine = Engine(run.attempts, alert=told.append)
+    assert run.clock.run(engine.execute(plan())).ok
+    assert told == []
+    with pytest.raises(OverloadedError):
+        run.clock.run(engine.execute(plan()))
+    assert [(alert.kind, alert.subject) for alert in told] == [("target_failed", "one")]
+
+
+@pytest.mark.parametrize("streamed", ["whole", "live"])
+def test_an_answer_that_is_there_outlives_the_time_that_ends_while_its_connection_is_read_on(streamed: str) -> None:
+    *pieces, done = stream_reply(["hel", "lo"]).pieces
+    usage = b'data: {"id":"x","model":"m","choices":[],"usage":{"prompt_tokens":1,"completion_tokens":2}}\n\n'
+    run = Run(ScriptedReply(pieces=(*pieces, usage, done), delay=0.01))
+    brief = plan(stream=True, budget=Budget(seconds=0.055))  # the answer is there at 0.05, its sentinel at 0.06
+    result = run.execute(brief) if streamed == "whole" else run.stream(brief)[1]
+    assert (result.ok, result.text) == (True, "hello")
+
+
+def test_a_caller_who_leaves_while_the_connection_is_read_on_is_heeded() -> None:
+    *pieces, done = stream_reply(["hel", "lo"]).pieces
+    usage = b'data: {"id":"x","model":"m","choices":[],"usage":{"prompt_tokens":1,"completion_tokens":2}}\n\n'
+    run = Run(ScriptedReply(pieces=(*pieces, usage, done), delay=0.01))
+
+    async def leave() -> None:
+        task = asyncio.create_task(run.engine.execute(plan(stream=True)))
+        await asyncio.sleep(0.055)
+        task.cancel()
+        await task
+
+    with pytest.raises(asyncio.CancelledError):
+        run.clock.run(leave())

@@ -2,7 +2,7 @@
 
 A key in a case goes to the host of the model's own row, or to this machine; to any other host only from a folder that
 the user trusts. There too, and only there, it may be a reference. A case's `api_base` alone is free: no key of the
-user's goes there.
+user's goes there. Servers of tools are started and reached only where the user has allowed it.
 """
 
 import os
@@ -18,13 +18,21 @@ from llm_call.core.config.trust import leads_here
 from llm_call.core.domain.errors import ConfigError
 from llm_call.core.providers.credentials import Reference, Variables
 from llm_call.core.router import Router
+from llm_call.core.tools.config import read_servers, refuse_unless_allowed
+
+_TOOLS = ("mcp_config", "debug_tool_mcp_config")
 
 CaseGuard = Callable[[Mapping[str, Any]], Mapping[str, Any]]
 """Takes an `llm_config` as it stands in a file and gives it with its key looked up, or refuses it."""
 
 
-def case_guard(file: Path, settings: Settings, environment: Mapping[str, str] | None = None) -> CaseGuard:
-    """The guard of the cases in `file`. It raises `ConfigError` for what its folder is not trusted to say."""
+def case_guard(
+    file: Path, settings: Settings, environment: Mapping[str, str] | None = None, *, allow_tools: bool = False
+) -> CaseGuard:
+    """The guard of the cases in `file`. It raises `ConfigError` for what its folder is not trusted to say.
+
+    `allow_tools`: they may start programs and reach servers as tools, whatever the setting `tools.allow` says.
+    """
     folder, variables = file.resolve().parent, Variables(os.environ if environment is None else environment)
 
     @cache
@@ -40,6 +48,11 @@ def case_guard(file: Path, settings: Settings, environment: Mapping[str, str] | 
                 f"llm_config {what}, which needs a folder that you trust",
                 hint=f"Look at the file; then run `llm-call trust {folder}`.",
             )
+        for name in _TOOLS:
+            if isinstance(config.get(name), Mapping):
+                tools = settings.config.tools
+                servers = read_servers(config[name], folder=folder, variables=variables, allow_http=tools.allow_http)
+                refuse_unless_allowed(servers, allowed=allow_tools or tools.allow)
         return {**config, "api_key": reference.resolve(variables)} if reference else config
 
     return guard
@@ -54,7 +67,11 @@ def _restricted(config: Mapping[str, Any], reference: Reference | None, base: st
         return "says where a key is"
     if reference and base and not leads_here(base) and _host(base) != _host(router.provider_of(str(full)).base_url):
         return "sends a key to another host than its provider's"
-    names = [*([] if base else [full]), *(others if isinstance(others, list | tuple) else [])]
+    rungs = config.get("ladder")
+    higher = (
+        [rung.get("model") for rung in rungs if isinstance(rung, Mapping)] if isinstance(rungs, list | tuple) else []
+    )
+    names = [*([] if base else [full]), *(others if isinstance(others, list | tuple) else []), *filter(None, higher)]
     if any(chooses_host(name, router, with_key=reference is not None) for name in names):
         return "says in a model's name whose machine gets a key"
     return None

@@ -38,6 +38,11 @@ class Bill:
     def __repr__(self) -> str:
         return f"Bill({self.charges!r})"
 
+    @property
+    def costs(self) -> tuple[Decimal | None, ...]:
+        """US dollars for each charge."""
+        return tuple(map(self._pricing, self.charges))
+
     @cached_property
     def total(self) -> Decimal | None:
         """US dollars for all charges; `None` when one of them is unknown."""

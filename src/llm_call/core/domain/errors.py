@@ -36,6 +36,16 @@ from typing import Any
 
 from llm_call.core.domain.trace import Failure, Trace
 
+OUT_OF_QUOTA = frozenset(
+    {
+        "insufficient_quota",
+        "billing_hard_limit_reached",
+        "billing_not_active",
+        "exceeded_current_quota_error",  # Moonshot
+    }
+)
+"""The codes with which a peer says that waiting does not help: somebody has to pay."""
+
 
 class LLMCallError(Exception):
     """The root. `hint` is one sentence that says what to do; `trace` is what was tried, where anything was."""
@@ -163,7 +173,10 @@ class BadRequestError(APIError):
 
 
 class ContextWindowExceededError(BadRequestError):
-    """The request is longer than the model's window."""
+    """The request is longer than the model's window: its tokens, and those of the window, where the peer says them."""
+
+    prompt_tokens: int | None = None
+    window: int | None = None
 
 
 class AuthenticationError(APIError):

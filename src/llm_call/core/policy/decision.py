@@ -22,8 +22,9 @@ class Retry(Struct, frozen=True, kw_only=True):
 
 
 class NextTarget(Struct, frozen=True, kw_only=True):
-    """Ask the next target at once."""
+    """Ask the target with the index `target` at once."""
 
+    target: int
     why: str
 
 
@@ -39,5 +40,11 @@ Decision = Retry | NextTarget | GiveUp
 class Policy(Protocol):
     """Decides what follows a failure. Pure: the same history, time and chance give the same decision."""
 
-    def decide(self, failures: Sequence[Failed], *, targets: int, now: float, chance: float) -> Decision:
-        """What to do now. `failures` is never empty; `targets` is how many there are; `chance` is in 0..1."""
+    def decide(
+        self, failures: Sequence[Failed], *, onward: int | None, now: float, chance: float, affordable: bool = True
+    ) -> Decision:
+        """What to do now.
+
+        `failures` is never empty; `onward` is the index of the target that may be asked next, if there is one; `chance`
+        is in 0..1; `affordable` is false where the retry budget has no retry left.
+        """

@@ -13,7 +13,10 @@ from llm_call.core.wire.base import WireRequest
 
 
 class Timeouts(Struct, frozen=True, kw_only=True):
-    """The longest that each stage of an attempt may take, in seconds. `total`, the whole of it, is the engine's to keep."""
+    """The longest that each stage of an attempt may take, in seconds.
+
+    The first token's and `total`, the whole of it, are the engine's to keep, the others the transport's.
+    """
 
     connect: Annotated[
         float, Meta(gt=0), setting("Finding the host, connecting, the proxy and TLS.", access="free")
@@ -23,6 +26,14 @@ class Timeouts(Struct, frozen=True, kw_only=True):
     ] = 120.0
     between_bytes: Annotated[
         float, Meta(gt=0), setting("Each silence between two pieces of the answer.", access="free")
+    ] = 60.0
+    first_token: Annotated[
+        float,
+        Meta(gt=0),
+        setting("To the first event of a streamed answer, while there is another target to go to.", access="free"),
+    ] = 12.0
+    first_token_reasoning: Annotated[
+        float, Meta(gt=0), setting("The same, for a model that thinks before it answers.", access="free")
     ] = 60.0
     total: Annotated[float, Meta(gt=0), setting("The whole attempt.", access="free")] = 600.0
 

@@ -48,6 +48,10 @@ def test_what_sends_no_key_abroad_passes_as_it_is(guard: CaseGuard, config: dict
         ({"model": "x", "api_key": "sk-case", "api_base": "http://api.openai.com/v1"}, "to another host"),
         ({"model": "openai/x", "api_key": "env:MINE"}, "says where a key is"),
         ({"model": "runpod/their-pod/m"}, "whose machine gets a key"),
+        (
+            {"model": "openai/x", "ladder": [{"kind": "model", "model": "runpod/their-pod/m"}]},
+            "whose machine gets a key",
+        ),
         ({"model": "openai/x", "fallback_models": ["runpod/their-pod/m"]}, "whose machine gets a key"),
         ({"model": "azure/theirs/m", "api_key": "sk-case"}, "whose machine gets a key"),
         ({"model": "openai/x", "api_key": "env:MINE", "api_base": FOREIGN}, "says where a key is"),
@@ -75,3 +79,18 @@ def test_a_key_of_the_environment_never_follows_the_api_base_of_a_case() -> None
     router = Router(credentials={"OPENAI_API_KEY": "sk-own"})
     assert router.resolve("openai/x", api_base=FOREIGN).endpoint.headers == {}
     assert router.resolve("openai/x", api_base="https://api.openai.com/v1").endpoint.headers == {}
+
+
+SERVERS = {"mcpServers": {"files": {"command": "file-server", "args": ["/"]}}}
+
+
+@pytest.mark.parametrize("key", ["mcp_config", "debug_tool_mcp_config"])
+def test_tools_are_started_for_a_case_only_where_the_user_allows_it(
+    project: Path, loaded: Callable[..., Settings], key: str
+) -> None:
+    case = {"model": "openai/x", key: SERVERS}
+    with pytest.raises(ConfigError, match=r"(?s)files: .*file-server /") as caught:
+        case_guard(project / "cases.json", loaded(), {})(case)
+    assert "--allow-tools" in caught.value.hint
+    assert case_guard(project / "cases.json", loaded(), {}, allow_tools=True)(case) == case
+    assert case_guard(project / "cases.json", loaded(user="tools.allow = true"), {})(case) == case

@@ -15,7 +15,11 @@ def failures(*errors: Exception, target: int = 0) -> list[Failed]:
 
 
 def decide(policy: RetryPolicy, history: list[Failed], *, targets: int = 1, now: float = 0.0) -> Decision:
-    return policy.decide(history, targets=targets, now=now, chance=1.0)
+    return policy.decide(history, onward=following(history, targets), now=now, chance=1.0)
+
+
+def following(history: list[Failed], targets: int) -> int | None:
+    return history[-1].target + 1 if history[-1].target + 1 < targets else None
 
 
 def test_a_failure_that_may_pass_is_tried_again_after_the_backoff() -> None:
@@ -27,7 +31,7 @@ def test_a_failure_that_may_pass_is_tried_again_after_the_backoff() -> None:
 def test_after_the_last_attempt_comes_the_next_target_or_the_end() -> None:
     history = failures(DOWN, DOWN, DOWN)
     assert isinstance(decide(RetryPolicy(max_attempts=3), history), GiveUp)
-    assert decide(RetryPolicy(max_attempts=3), history, targets=2) == NextTarget(why="ServerError 503")
+    assert decide(RetryPolicy(max_attempts=3), history, targets=2) == NextTarget(target=1, why="ServerError 503")
 
 
 def test_each_target_has_its_own_attempts() -> None:
@@ -54,6 +58,26 @@ def test_no_wait_ends_after_the_deadline() -> None:
     assert isinstance(decide(policy, failures(limited), now=85.0), Retry)
 
 
+def test_a_long_wish_is_not_waited_out_while_another_target_is_free() -> None:
+    limited = RateLimitError("slow down", status=429, retry_after=20)
+    assert isinstance(decide(RetryPolicy(patience=5), failures(limited), targets=2), NextTarget)
+    assert isinstance(decide(RetryPolicy(patience=30), failures(limited), targets=2), Retry)
+
+
+def test_without_a_deadline_no_wish_is_waited_out_for_ever() -> None:
+    limited = RateLimitError("come back tomorrow", status=429, retry_after=86_400)
+    assert isinstance(decide(RetryPolicy(), failures(limited)), GiveUp)
+    assert isinstance(decide(RetryPolicy(deadline=100_000), failures(limited)), Retry)
+
+
+def test_where_the_retry_budget_is_used_up_the_next_target_is_asked_or_none() -> None:
+    def spent(onward: int | None) -> Decision:
+        return RetryPolicy().decide(failures(DOWN), onward=onward, now=0.0, chance=1.0, affordable=False)
+
+    assert spent(1) == NextTarget(target=1, why="ServerError 503")
+    assert spent(None) == GiveUp(why="the retry budget is used up")
+
+
 def test_no_attempt_at_all_is_a_configuration_error() -> None:
     with pytest.raises(ConfigError, match="max_attempts"):
         RetryPolicy(max_attempts=0)
@@ -73,13 +97,13 @@ def test_whatever_fails_the_attempts_end_within_limit_and_deadline(
     now, target = 0.0, 0
     for number in range(limit * targets + 1):
         history.append(Failed(target=target, error=errors[number % len(errors)], at=now))
-        decision = policy.decide(history, targets=targets, now=now, chance=chance)
+        decision = policy.decide(history, onward=following(history, targets), now=now, chance=chance)
         if isinstance(decision, GiveUp):
             break
         if isinstance(decision, Retry):
             now += decision.delay
             assert now < deadline or decision.delay == 0
         else:
-            target += 1
+            target = decision.target
     assert len(history) <= limit * targets
     assert target < targets

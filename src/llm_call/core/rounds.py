@@ -1,0 +1,188 @@
+"""Rounds of question and judgement: the first one, and those that the ladder adds while the answer is not accepted."""
+
+from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from llm_call.core.attempts import Attempts
+from llm_call.core.domain.errors import LLMCallError, NoEligibleTargetError, PolicyError, ValidatorError
+from llm_call.core.domain.request import Request
+from llm_call.core.domain.response import Notice, Response
+from llm_call.core.domain.result import Result
+from llm_call.core.exchange import encode, whole
+from llm_call.core.hooks import AttemptScope, CallScope
+from llm_call.core.plan import Plan
+from llm_call.core.policy.escalation import ALWAYS, Event, Rung, Standing, climb
+from llm_call.core.providers.registry import Target
+from llm_call.core.record import CallRecord
+from llm_call.core.retry import Turn
+from llm_call.core.review import Reviewer
+from llm_call.core.tools.config import Toolset
+from llm_call.core.validation.base import Answer, Context
+from llm_call.core.validation.judging import Judgement, judge
+from llm_call.core.validation.reask import fingerprint, reask
+
+
+class Judged(Struct, frozen=True, kw_only=True):
+    """An answer and what the checks say of it."""
+
+    response: Response
+    judgement: Judgement
+
+    @property
+    def event(self) -> Event:
+        """What a ladder is told of it, where it was not accepted."""
+        return "rejected" if self.response.text.strip() else "empty"
+
+
+class Rounds:
+    """The rounds of one call."""
+
+    def __init__(
+        self, attempts: Attempts, plan: Plan, record: CallRecord, scope: CallScope, reviewer: Reviewer | None = None
+    ) -> None:
+        self._attempts = attempts
+        self._plan = plan
+        self._record = record
+        self._scope = scope
+        self._reviewer = reviewer
+        self._last: Judged | None = None
+        self._error: LLMCallError | None = None
+        self._is_spent = False
+
+    async def run(self) -> Result[Any]:
+        """What the call comes to. A rejected answer is a result too.
+
+        Raises:
+            LLMCallError: There is no answer.
+        """
+        standing, before = Standing(), None
+        while True:
+            event = await self._tried(standing)
+            if event is None:
+                break
+            mistakes = None if self._last is None else fingerprint(self._last.judgement.verdicts)
+            repeated, before = mistakes == before, mistakes
+            following = climb(self._plan.rungs, standing, event, repeated=repeated, spent=self._is_spent)
+            if following is None:
+                break
+            standing = following
+            if self._rung(standing).kind == "human":
+                return await self._reviewed()
+        if self._last is None:
+            raise self._error or NoEligibleTargetError("nothing was asked")
+        return self._record.result(self._last.response, self._last.judgement, self._attempts.clock.now())
+
+    async def _tried(self, standing: Standing) -> Event | None:
+        """A round, and what came of it; `None` where the answer was accepted.
+
+        Raises:
+            LLMCallError: There is no answer, and no rung for that.
+        """
+        try:
+            self._last = await self._round(standing)
+        except ValidatorError:
+            raise
+        except LLMCallError as error:
+            if isinstance(error, PolicyError) and not self._has_share(standing):
+                self._is_spent = True
+            event: Event = self._last.event if self._last and isinstance(error, PolicyError) else "failed"
+            if event == "failed" and climb(self._plan.rungs, standing, event, spent=self._is_spent) is None:
+                raise
+            self._error = error
+            return event
+        self._is_spent = self._record.rounds >= self._plan.rounds
+        return None if self._last.judgement.ok else self._last.event
+
+    def _has_share(self, standing: Standing) -> bool:
+        return standing.rung >= 0 and self._rung(standing).share is not None
+
+    def _rung(self, standing: Standing) -> Rung:
+        return self._plan.rungs[standing.rung]
+
+    async def _round(self, standing: Standing) -> Judged:
+        """One question, and what the checks say of its answer."""
+        plan, request = self._plan, self._plan.request
+        rung = self._rung(standing) if standing.rung >= 0 else None
+        if rung is not None:
+            if standing.rounds == 1:
+                self._record.allow(rung.share, self._attempts.clock.now())
+            if rung.model is not None:
+                plan = replace(plan, targets=plan.elsewhere[rung.model])
+            request = self._question(rung)
+        toolset = plan.toolsets.get(rung.tools if rung and rung.tools else ALWAYS)
+        response = await (self._with_tools(plan, request, toolset) if toolset else self._hedged(plan, request))
+        judged = Judged(response=response, judgement=judged_of(plan, self._record.rounds + 1, response))
+        self._record.end_round(rung.kind if rung else "ask", response, judged.judgement)
+        return judged
+
+    def _question(self, rung: Rung) -> Request:
+        if rung.kind == "again" or self._last is None:
+            return self._plan.request
+        last = self._last
+        return reask(
+            self._plan.request,
+            answer=last.response.text,
+            verdicts=last.judgement.verdicts,
+            chance=self._attempts.chance(),
+        )
+
+    async def _asked(self, plan: Plan, request: Request) -> Response:
+        async def attempt(turn: Turn) -> Response:
+            def sent(target: Target) -> AttemptScope:
+                wire = encode(target, request, stream=plan.stream or target.profile.stream_only, strict=plan.strict)
+                number = self._record.number
+                return AttemptScope(number, target, wire, call=self._scope, request=request, turn=turn)
+
+            return await self._attempts.whole(plan, self._record, turn, sent, whole)
+
+        return await self._attempts.run(plan, self._record, attempt)
+
+    async def _with_tools(self, plan: Plan, request: Request, toolset: Toolset) -> Response:
+        """The answer of a model whose calls of tools are run for it, each of its turns an attempt or more."""
+        from llm_call.core.tools.conversing import converse  # noqa: PLC0415  (start-up: few calls have tools)
+        from llm_call.core.tools.mcp import open_tools  # noqa: PLC0415  (start-up: few calls have tools)
+
+        def left() -> float | None:
+            deadline = self._record.deadline
+            return None if deadline is None else max(0.0, deadline - self._attempts.clock.now())
+
+        taken = [tool.name for tool in request.tools]
+        async with open_tools(toolset.servers, only=toolset.only, settings=toolset.settings, taken=taken) as box:
+            said = await converse(
+                lambda asked: self._hedged(plan, asked),
+                request,
+                box,
+                toolset.settings,
+                left=left,
+                observe=self._record.add_tool,
+                now=self._attempts.clock.now,
+            )
+        notes = tuple(
+            Notice(field="tools", fate="dropped", message=note) for note in (*box.notes, said.exhausted) if note
+        )
+        return replace(said.response, notices=(*said.response.notices, *notes)) if notes else said.response
+
+    async def _hedged(self, plan: Plan, request: Request) -> Response:
+        def is_good(response: Response) -> bool:
+            return judged_of(plan, self._record.rounds + 1, response).ok
+
+        return await self._attempts.hedged(
+            plan, lambda chosen: self._asked(chosen, request), streamed=False, is_good=is_good
+        )
+
+    async def _reviewed(self) -> Result[Any]:
+        """What a person decides, or where their decision will be found."""
+        raise NotImplementedError
+
+
+def judged_of(plan: Plan, number: int, response: Response) -> Judgement:
+    """What the checks of `plan` say of the answer of the round with this number."""
+    if response.tool_calls and response.finish_reason.unified != "length":
+        return Judgement(ok=True, value=None, verdicts=())  # it asks for tools: its answer is yet to come
+    output = plan.request.output
+    schema = output.schema if output else None
+    answer = Answer(response.text, schema=schema, finish_reason=response.finish_reason.unified)
+    context = Context(request=plan.request, round=number)
+    return judge(answer, output=output, validators=plan.validators, context=context)
