@@ -4,7 +4,7 @@ import asyncio
 import threading
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, Self, TypeVar, Unpack
 
 from msgspec.structs import replace
@@ -22,7 +22,7 @@ from llm_call.core.engine import Engine
 from llm_call.core.hooks import AttemptHook, CallHook
 from llm_call.core.live import LiveAnswer
 from llm_call.core.options import AskOptions, EmbedOptions, read_options, validators
-from llm_call.core.plan import Plan
+from llm_call.core.plan import Plan, without_people
 from llm_call.core.policy.budget import Budget
 from llm_call.core.policy.retry import RetryPolicy
 from llm_call.core.policy.retry_config import retry_policy
@@ -225,7 +225,13 @@ class Client:
             stream=call.stream,
             caching=self._caching(call),
             retry=self._retry if call.retry_config is None else retry_policy(call.retry_config),
+            call=call if call.api_key is None else replace(call, api_key=None),
+            again=partial(self._again, checks),
         )
+
+    async def _again(self, checks: tuple[Validator, ...], call: CallConfig, request: Request) -> Result[Any]:
+        """Carry out a call that a person has go on. They are not asked a second time before it has come to its end."""
+        return await self.execute(without_people(self._plan(call, request, checks)))
 
     def _transport(self, name: TransportName) -> Transport:
         if name not in self._transports:

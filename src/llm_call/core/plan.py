@@ -1,13 +1,15 @@
 """The plan of a call: everything that it needs, checked before its first byte."""
 
-from collections.abc import Mapping
-from typing import Literal
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Literal
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from llm_call.core.cache import Caching
 from llm_call.core.call_config import CallConfig
 from llm_call.core.domain.request import Request
+from llm_call.core.domain.result import Result
 from llm_call.core.domain.trace import Skipped
 from llm_call.core.policy.budget import Budget
 from llm_call.core.policy.escalation import Ladder, default_ladder
@@ -31,7 +33,7 @@ class Plan(Struct, frozen=True, kw_only=True):
     instead of noting what was left out. `recovery` is what becomes of a stream that breaks off after its caller has
     seen a part: it is asked for again and continued where it repeats that part (`verified`), it ends with an error
     (`off`), or nothing is given before the whole is there and accepted (`buffer`). `call` is what was asked for in the
-    words of `llm_config`, without its key.
+    words of `llm_config`, without its key; `again` carries it out otherwise, where a person has it go on.
     """
 
     model: str
@@ -51,6 +53,7 @@ class Plan(Struct, frozen=True, kw_only=True):
     recovery: Recovery = "verified"
     caching: Caching | None = None
     call: CallConfig = CallConfig()
+    again: Callable[[CallConfig, Request], Awaitable[Result[Any]]] | None = None
 
     @property
     def checks(self) -> tuple[str, ...]:
@@ -67,6 +70,11 @@ class Plan(Struct, frozen=True, kw_only=True):
     def onward(self, failed: int, error: Exception) -> int | None:
         """The index of the target that may be asked after the one at `failed`."""
         return onward([_facts(target) for target in self.targets], failed, error) if len(self.targets) > 1 else None
+
+
+def without_people(plan: Plan) -> Plan:
+    """`plan` without the rungs that ask a person."""
+    return plan if plan.ladder is None else replace(plan, ladder=tuple(r for r in plan.ladder if r.kind != "human"))
 
 
 def _facts(target: Target) -> TargetFacts:

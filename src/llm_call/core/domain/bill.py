@@ -38,6 +38,10 @@ class Bill:
     def __repr__(self) -> str:
         return f"Bill({self.charges!r})"
 
+    def __add__(self, other: "Bill") -> "Bill":
+        """The charges of both, at the prices of this one."""
+        return Bill(self.charges + other.charges, self._pricing)
+
     @cached_property
     def total(self) -> Decimal | None:
         """US dollars for all charges; `None` when one of them is unknown."""
