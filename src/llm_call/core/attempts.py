@@ -3,6 +3,7 @@
 import random
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import AbstractAsyncContextManager
+from http import HTTPStatus
 from typing import Any, TypeVar
 
 from msgspec.structs import replace
@@ -13,10 +14,14 @@ from llm_call.core.domain.errors import (
     BudgetExceededError,
     DeadlineExceededError,
     LLMCallError,
+    OverloadedError,
+    RateLimitError,
 )
 from llm_call.core.domain.response import Response
+from llm_call.core.hedging import race
 from llm_call.core.hooks import AttemptHook, AttemptScope, entered
 from llm_call.core.plan import Plan
+from llm_call.core.policy.hedging import Hedges, HedgingPolicy
 from llm_call.core.providers.registry import Target, TransportName
 from llm_call.core.record import AttemptSpan, CallRecord
 from llm_call.core.retry import AttemptLoop, Chance, Turn
@@ -30,7 +35,10 @@ Read = Callable[[Target, WireRequest, Reply], Awaitable[A]]
 
 
 class Attempts:
-    """Makes attempts. `transport` gives the transport of a name; `clock` and `chance` replace time and randomness."""
+    """Makes attempts. `transport` gives the transport of a name; `clock` and `chance` replace time and randomness.
+
+    `hooks` are entered around every attempt; `hedging` says when a second target is asked beside a late one.
+    """
 
     def __init__(
         self,
@@ -39,7 +47,9 @@ class Attempts:
         clock: Clock | None = None,
         chance: Chance | None = None,
         hooks: Sequence[AttemptHook] = (),
+        hedging: HedgingPolicy | None = None,
     ) -> None:
+        self.hedges = Hedges(hedging or HedgingPolicy())
         self._transport = transport
         self.clock = clock or SystemClock()
         self.chance = chance or random.random
@@ -59,11 +69,36 @@ class Attempts:
         """
         return await summed_up(record, self.loop(plan, record).run(attempt))
 
+    async def hedged(
+        self,
+        plan: Plan,
+        ask: Callable[[Plan], Coroutine[Any, Any, T]],
+        *,
+        streamed: bool,
+        is_good: Callable[[T], bool],
+        discard: Callable[[T], Awaitable[None]] | None = None,
+    ) -> T:
+        """What `ask` gives for `plan`, or for its later targets where the first one is late and hedging is on."""
+        if not self.hedges.policy.enabled or len(plan.targets) == 1:
+            return await ask(plan)
+        delay = self.hedges.delay((plan.targets[0].name, streamed))
+        if delay is None:
+            return await ask(plan)
+        later = replace(plan, targets=plan.targets[1:])
+        return await race(
+            lambda: ask(plan),
+            lambda: ask(later),
+            delay=delay,
+            may_start=self.hedges.may_hedge,
+            is_good=is_good,
+            discard=discard,
+        )
+
     async def whole(
         self, plan: Plan, record: CallRecord, turn: Turn, sent: Callable[[Target], AttemptScope], read: Read[A]
     ) -> A:
         """What `read` makes of the reply to one request."""
-        target, seconds = plan.targets[turn.target], self.room(plan, record)
+        target, seconds = plan.targets[turn.target], self.room(plan, record, turn, streamed=False)
         with AttemptSpan(record, target, turn, self.clock.now) as span:
             scope = sent(target)
             if self.hooks:
@@ -72,7 +107,7 @@ class Attempts:
                     scope.response = answer if isinstance(answer, Response) else None
             else:
                 answer = await in_time(seconds, plan, self._answer(plan, scope, read))
-            span.answered(answer.usage)
+            self.hedges.observe((target.name, False), span.answered(answer.usage))
             return answer
 
     async def _answer(self, plan: Plan, sent: AttemptScope, read: Read[A]) -> A:
@@ -82,14 +117,17 @@ class Attempts:
     async def open(self, plan: Plan, sent: AttemptScope) -> AbstractAsyncContextManager[Reply]:
         """The reply to a request, which is signed now."""
         target = sent.target
+        if plan.simulated.primary_down or plan.simulated.rate_limits:
+            _simulate(plan, sent)
         endpoint = target.endpoint if target.sign is None else await target.sign(target.endpoint, sent.wire)
         return self._transport(target.transport).open(endpoint, sent.wire, plan.timeouts)
 
-    def room(self, plan: Plan, record: CallRecord) -> float:
+    def room(self, plan: Plan, record: CallRecord, turn: Turn, *, streamed: bool) -> float:
         """The seconds that the next attempt may take.
 
         Raises:
-            PolicyError: The budget or the time is used up.
+            PolicyError: The budget or the time is used up; or this is not the call's first attempt, and less time is
+                left than its target usually takes.
         """
         if limit := record.exceeded():
             raise BudgetExceededError(f"the budget is used up: {limit}", hint="Raise the limit, or ask for less.")
@@ -98,7 +136,21 @@ class Attempts:
         left = record.deadline - self.clock.now()
         if left <= 0:
             raise too_late(plan)
+        if turn.number > 1 and left < (self.hedges.usual((plan.targets[turn.target].name, streamed)) or 0.0):
+            raise too_late(plan)
         return min(plan.timeouts.total, left)
+
+
+def _simulate(plan: Plan, sent: AttemptScope) -> None:
+    """Fail as the call wants to see it fail.
+
+    Raises:
+        APIError: It does.
+    """
+    if plan.simulated.primary_down and sent.target is plan.targets[0]:
+        raise OverloadedError("simulated: the first target is down", status=HTTPStatus.SERVICE_UNAVAILABLE)
+    if sent.number <= plan.simulated.rate_limits:
+        raise RateLimitError("simulated: too many requests", status=HTTPStatus.TOO_MANY_REQUESTS)
 
 
 async def summed_up(record: CallRecord, work: Awaitable[T]) -> T:

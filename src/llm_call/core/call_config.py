@@ -5,7 +5,7 @@ Its own keys are taken out first; what is left is a request of the OpenAI chat d
 
 from collections.abc import Mapping
 from decimal import Decimal
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import msgspec
 from msgspec import Struct
@@ -15,10 +15,12 @@ from llm_call.core.domain.errors import ConfigError, UnsupportedError
 from llm_call.core.domain.keys import canonical_keys
 from llm_call.core.domain.messages import Media
 from llm_call.core.domain.request import Request, Settings
+from llm_call.core.policy.escalation import Ladder, Rung, RungKind, staged_ladder
 from llm_call.core.providers.registry import read_request
 from llm_call.core.validation.base import Validator, build
 
 S = TypeVar("S", bound=Struct)
+Recovery = Literal["verified", "off", "buffer"]
 
 ALIASES = {
     "validation_strategies": "validation",
@@ -51,20 +53,16 @@ REQUEST_KEYS = (
 NOT_YET = (
     "batch_mode",
     "debug_mode",
-    "debug_tool_mcp_config",
-    "debug_tool_name",
     "image_directory",
-    "max_attempts_before_human",
-    "max_attempts_before_tool_use",
     "max_concurrent",
     "max_image_size_kb",
-    "mcp_config",
     "original_user_prompt",
     "parallel",
     "requests",
-    "simulate_primary_failure",
-    "simulate_rate_limit",
 )
+
+
+ROUNDS = 3
 
 
 class CallConfig(Struct, frozen=True, kw_only=True):
@@ -72,6 +70,13 @@ class CallConfig(Struct, frozen=True, kw_only=True):
 
     A `cache_key` lets the call be answered from the response cache, by what was answered under the same key to the same
     question; `force_refresh` asks anew.
+
+    `max_cost`, `max_total_tokens` and `max_total_attempts` bound everything that the call causes. `ladder` says what
+    follows a rejected answer, rung by rung; `max_attempts_before_tool_use` and `max_attempts_before_human` say it in the
+    words of case files: after so many rejected answers the model is given the tools of `debug_tool_mcp_config` (of
+    `debug_tool_name` alone, where that is given), and a person is asked. The tools of `mcp_config` are there from the
+    first question on. `simulate_rate_limit` (true, or a count) has the first attempts of the call refused with a 429,
+    `simulate_primary_failure` every one at its first target with a 503, without asking anybody.
     """
 
     model: str | None = None
@@ -84,6 +89,17 @@ class CallConfig(Struct, frozen=True, kw_only=True):
     rounds: int | None = None
     timeout: float | None = None
     max_cost: Decimal | None = None
+    max_total_tokens: int | None = None
+    max_total_attempts: int | None = None
+    ladder: tuple[RungKind | Rung, ...] | None = None
+    max_attempts_before_tool_use: int | None = None
+    max_attempts_before_human: int | None = None
+    debug_tool_name: str | None = None
+    debug_tool_mcp_config: Mapping[str, Any] | None = None
+    mcp_config: Mapping[str, Any] | None = None
+    stream_recovery: Recovery = "verified"
+    simulate_rate_limit: bool | int = False
+    simulate_primary_failure: bool = False
     fallback_models: tuple[str, ...] = ()
     api_base: str | None = None
     api_key: str | None = None
@@ -101,6 +117,33 @@ class CallConfig(Struct, frozen=True, kw_only=True):
 
     def __repr__(self) -> str:
         return f"CallConfig(model={self.model!r}, provider={self.provider!r}, api_base={self.api_base!r}, ...)"
+
+    @property
+    def attempts(self) -> int:
+        """How often the model is asked in all: a case's `max_attempts` bounds its rounds too, as its users expect."""
+        if self.rounds is not None:
+            return self.rounds
+        attempts = (self.retry_config or {}).get("max_attempts", ROUNDS)
+        return attempts if isinstance(attempts, int) else ROUNDS
+
+    def rungs(self) -> Ladder | None:
+        """What follows a rejected answer, where the call says so.
+
+        Raises:
+            ConfigError: It says so in two ways, or in one that cannot be.
+        """
+        stages = (self.max_attempts_before_tool_use, self.max_attempts_before_human)
+        if self.ladder is None and stages == (None, None):
+            return None
+        if self.ladder is not None and stages != (None, None):
+            raise ConfigError("both ladder and max_attempts_before_... are given", hint="Keep one of them.")
+        if self.ladder is not None:
+            return tuple(Rung(kind=rung) if isinstance(rung, str) else rung for rung in self.ladder)
+        if self.max_attempts_before_tool_use is not None and self.debug_tool_mcp_config is None:
+            raise ConfigError(
+                "max_attempts_before_tool_use needs tools", hint="Give their servers in debug_tool_mcp_config."
+            )
+        return staged_ladder(self.attempts, before_tools=stages[0], before_human=stages[1])
 
     @property
     def target(self) -> str | None:
@@ -136,7 +179,10 @@ def read_call(options: Mapping[str, Any], *, what: str) -> CallConfig:
 
 
 # What a call that goes on may have otherwise. Not where it goes, nor what checks it: that is not a reviewer's to say.
-_CHANGEABLE_CALL = ("model", "fallback_models", "question", "rounds", "timeout", "max_cost", "retry_config")
+_CHANGEABLE_CALL = (
+    *("model", "fallback_models", "question", "rounds", "retry_config"),
+    *("timeout", "max_cost", "max_total_tokens", "max_total_attempts"),
+)
 _CHANGEABLE_REQUEST = (
     *("messages", "max_tokens", "max_completion_tokens", "temperature", "top_p", "stop", "seed"),
     *("frequency_penalty", "presence_penalty", "reasoning_effort"),

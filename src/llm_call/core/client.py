@@ -22,11 +22,13 @@ from llm_call.core.engine import Engine
 from llm_call.core.hooks import AttemptHook, CallHook
 from llm_call.core.live import LiveAnswer
 from llm_call.core.options import AskOptions, EmbedOptions, read_options, validators
-from llm_call.core.plan import Plan, without_people
+from llm_call.core.plan import Plan, Simulated, without_people
 from llm_call.core.policy.budget import Budget
+from llm_call.core.policy.escalation import DEBUG_TOOLS, Ladder
+from llm_call.core.policy.hedging import HedgingPolicy
 from llm_call.core.policy.retry import RetryPolicy
 from llm_call.core.policy.retry_config import retry_policy
-from llm_call.core.providers.registry import TransportName
+from llm_call.core.providers.registry import Target, TransportName
 from llm_call.core.providers.transports import TransportFactory, transport_factories
 from llm_call.core.retry import Chance
 from llm_call.core.review import Reviewer
@@ -47,6 +49,7 @@ class Client:
     comes to. `call_hooks` are entered around every call, `attempt_hooks` around every attempt (`core.hooks` says how).
     `cache` keeps the answers of calls that have a `cache_key`: in memory, unless another is given here or set later.
     `reviewer` has people decide what the ladder hands to them.
+    `hedging` says when a second target is asked beside one that is late: never, unless it is given.
     """
 
     def __init__(
@@ -64,6 +67,7 @@ class Client:
         attempt_hooks: Sequence[AttemptHook] = (),
         cache: ResponseCache | None = None,
         reviewer: Reviewer | None = None,
+        hedging: HedgingPolicy | None = None,
     ) -> None:
         self.cache = cache or MemoryCache()
         self.router = router or Router()
@@ -76,7 +80,7 @@ class Client:
         self._timeouts = timeouts or Timeouts()
         self._retry = retry or RetryPolicy()
         self._engine = Engine(
-            Attempts(self._transport, clock=clock, chance=chance, hooks=attempt_hooks),
+            Attempts(self._transport, clock=clock, chance=chance, hooks=attempt_hooks, hedging=hedging),
             pricing=pricing,
             call_hooks=call_hooks,
             observe=self.router.observe,
@@ -211,27 +215,43 @@ class Client:
         )
         if request.output is not None and request.output.schema is not None:
             checker(request.output.schema)  # a schema that is none is refused here, before the first call
+        ladder = call.rungs()
         return Plan(
             model=model,
             request=request,
             targets=choice.targets,
             skipped=choice.skipped,
             order=choice.order,
+            elsewhere=self._elsewhere(ladder or (), call, request),
             validators=checks,
-            budget=Budget(seconds=call.timeout, usd=call.max_cost),
-            rounds=call.rounds or _rounds(call),
+            budget=Budget(
+                seconds=call.timeout,
+                usd=call.max_cost,
+                tokens=call.max_total_tokens,
+                attempts=call.max_total_attempts,
+            ),
+            rounds=call.attempts if ladder is None else 1 + sum(rung.rounds for rung in ladder),
+            ladder=ladder,
             timeouts=self._timeouts,
             strict=call.strict,
             stream=call.stream,
+            recovery=call.stream_recovery,
+            toolsets=_toolsets(call),
+            simulated=Simulated(rate_limits=int(call.simulate_rate_limit), primary_down=call.simulate_primary_failure),
             caching=self._caching(call),
             retry=self._retry if call.retry_config is None else retry_policy(call.retry_config),
-            call=call if call.api_key is None else replace(call, api_key=None),
+            call=replace(call, api_key=None) if call.api_key else call,
             again=partial(self._again, checks),
         )
 
     async def _again(self, checks: tuple[Validator, ...], call: CallConfig, request: Request) -> Result[Any]:
         """Carry out a call that a person has go on. They are not asked a second time before it has come to its end."""
         return await self.execute(without_people(self._plan(call, request, checks)))
+
+    def _elsewhere(self, ladder: Ladder, call: CallConfig, request: Request) -> dict[str, tuple[Target, ...]]:
+        """The targets of the models that the ladder names."""
+        models = [rung.model for rung in ladder if rung.model is not None]
+        return {model: self.router.choose(model, request, strict=call.strict).targets for model in models}
 
     def _transport(self, name: TransportName) -> Transport:
         if name not in self._transports:
@@ -247,14 +267,25 @@ class Client:
         return Caching(cache=self.cache, name=call.cache_key, refresh=call.force_refresh)
 
 
-_ROUNDS = 3
 _REMEMBERED = 256
 
 
-def _rounds(call: CallConfig) -> int:
-    """A case's `max_attempts` bounds its rounds too, as its users expect."""
-    attempts = (call.retry_config or {}).get("max_attempts", _ROUNDS)
-    return attempts if isinstance(attempts, int) else _ROUNDS
+def _toolsets(call: CallConfig) -> dict[str, Mapping[str, Any]]:
+    sets = {"": call.mcp_config, DEBUG_TOOLS: _only(call.debug_tool_mcp_config, call.debug_tool_name)}
+    return {name: servers for name, servers in sets.items() if servers}
+
+
+def _only(config: Mapping[str, Any] | None, name: str | None) -> Mapping[str, Any] | None:
+    """The one server that is named, where one is."""
+    servers = (config or {}).get("mcpServers")
+    if name is None or not isinstance(servers, Mapping):
+        return config
+    if name not in servers:
+        raise ConfigError(
+            f"debug_tool_name: there is no server {name!r} in debug_tool_mcp_config",
+            hint=f"There are {', '.join(servers) or 'none'}.",
+        )
+    return {"mcpServers": {name: servers[name]}}
 
 
 def _messages(prompt: str | Sequence[Message], system: str | None) -> tuple[Message, ...]:

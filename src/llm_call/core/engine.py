@@ -140,8 +140,7 @@ class Engine:
                 if hit is not None:
                     yield LiveAnswer.of(hit)
                     return
-                stream = Stream(self._attempts, plan, record, scope)
-                await stream.begin()
+                stream = await self._begun(plan, record, scope)
                 try:
                     yield self._live(stream, plan, record, scope, slot)
                 finally:
@@ -149,6 +148,16 @@ class Engine:
         except LLMCallError as error:
             self._add_trace(error, record)
             raise
+
+    async def _begun(self, plan: Plan, record: CallRecord, scope: CallScope) -> Stream:
+        async def begin(chosen: Plan) -> Stream:
+            stream = Stream(self._attempts, chosen, record, scope)
+            await stream.begin()
+            return stream
+
+        return await self._attempts.hedged(
+            plan, begin, streamed=True, is_good=lambda _stream: True, discard=Stream.close
+        )
 
     def _live(
         self, stream: Stream, plan: Plan, record: CallRecord, scope: CallScope, slot: CacheSlot | None

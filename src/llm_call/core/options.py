@@ -7,9 +7,10 @@ from typing import Any, TypedDict
 
 from msgspec import Struct
 
-from llm_call.core.call_config import CallConfig, converted, read_call, read_validator
+from llm_call.core.call_config import CallConfig, Recovery, converted, read_call, read_validator
 from llm_call.core.domain.errors import ConfigError
 from llm_call.core.domain.request import OutputSpec, Request, Settings, Tool, ToolChoice, ToolMode
+from llm_call.core.policy.escalation import Rung, RungKind
 from llm_call.core.validation.base import Validator, build
 
 Check = str | Mapping[str, Any] | Validator
@@ -21,6 +22,8 @@ class EmbedOptions(TypedDict, total=False):
     model: str | None
     timeout: float | None
     max_cost: Decimal | None
+    max_total_tokens: int | None
+    max_total_attempts: int | None
     retry: Mapping[str, Any] | None
     fallback_models: Sequence[str]
     api_base: str | None
@@ -35,8 +38,12 @@ class AskOptions(EmbedOptions, total=False):
     the value is then JSON that fits it. `validate` lists further checks: names, {"type": ..., "params": {...}}, or
     validators. `rounds` (3) is how often the model is asked in all when its answers are rejected. `tools` are what the
     model may call: where it does, the result has no value, and its `response.tool_calls` wait for their results.
-    `provider_options` go to the wire as they are. `timeout` (seconds) and `max_cost` (US dollars) span everything that
-    the call causes. `retry` has the keys of `retry_config`. `fallback_models` are asked in turn when the model gives no
+    `provider_options` go to the wire as they are. `timeout` (seconds), `max_cost` (US dollars), `max_total_tokens` and
+    `max_total_attempts` span everything that the call causes. `ladder` says what follows a rejected answer, rung by
+    rung: "again", "reask", {"kind": "model", "model": ...}, {"kind": "tools", ...}, "human". `mcp_config` names MCP
+    servers whose tools the model is given, and which are run for it. `stream_recovery` is what becomes of a stream that
+    breaks off: "verified" goes on where another attempt repeats what was given, "off" ends it, "buffer" gives nothing
+    before the whole is accepted. `retry` has the keys of `retry_config`. `fallback_models` are asked in turn when the model gives no
     answer. `api_base` is any OpenAI-compatible server. `default_validate` (true) refuses an empty answer. `strict`
     (false) refuses what the model's dialect cannot express. `routing_key` keeps calls with the same key at the same
     target of a sticky route. A `cache_key` lets the same question under the same key be answered from the client's
@@ -47,6 +54,9 @@ class AskOptions(EmbedOptions, total=False):
     schema: Mapping[str, Any] | None
     validate: Sequence[Check]
     rounds: int | None
+    ladder: Sequence[RungKind | Mapping[str, Any] | Rung] | None
+    mcp_config: Mapping[str, Any] | None
+    stream_recovery: Recovery
     max_tokens: int | None
     temperature: float | None
     top_p: float | None

@@ -1,13 +1,13 @@
 """The plan of a call: everything that it needs, checked before its first byte."""
 
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, Literal
+from typing import Any
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from llm_call.core.cache import Caching
-from llm_call.core.call_config import CallConfig
+from llm_call.core.call_config import CallConfig, Recovery
 from llm_call.core.domain.request import Request
 from llm_call.core.domain.result import Result
 from llm_call.core.domain.trace import Skipped
@@ -20,7 +20,12 @@ from llm_call.core.routes import Order
 from llm_call.core.transport.base import Timeouts
 from llm_call.core.validation.base import Validator
 
-Recovery = Literal["verified", "off", "buffer"]
+
+class Simulated(Struct, frozen=True, kw_only=True):
+    """Faults that never leave this process: so many attempts refused with a 429, the first target's with a 503."""
+
+    rate_limits: int = 0
+    primary_down: bool = False
 
 
 class Plan(Struct, frozen=True, kw_only=True):
@@ -32,7 +37,8 @@ class Plan(Struct, frozen=True, kw_only=True):
     budget's seconds the whole call. `strict` refuses a request that the target's dialect cannot express in full,
     instead of noting what was left out. `recovery` is what becomes of a stream that breaks off after its caller has
     seen a part: it is asked for again and continued where it repeats that part (`verified`), it ends with an error
-    (`off`), or nothing is given before the whole is there and accepted (`buffer`). `call` is what was asked for in the
+    (`off`), or nothing is given before the whole is there and accepted (`buffer`).
+    `toolsets` are MCP servers by the name of their set; those of the set "" are there from the first round on. `call` is what was asked for in the
     words of `llm_config`, without its key; `again` carries it out otherwise, where a person has it go on.
     """
 
@@ -51,6 +57,8 @@ class Plan(Struct, frozen=True, kw_only=True):
     strict: bool = False
     stream: bool = False
     recovery: Recovery = "verified"
+    toolsets: Mapping[str, Mapping[str, Any]] = {}
+    simulated: Simulated = Simulated()
     caching: Caching | None = None
     call: CallConfig = CallConfig()
     again: Callable[[CallConfig, Request], Awaitable[Result[Any]]] | None = None

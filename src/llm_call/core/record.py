@@ -39,6 +39,7 @@ class CallRecord:
     ) -> None:
         self._model = model
         self._budget = budget
+        self._allowed = budget
         self.started = started
         self._rounds: list[Round] = []
         self._attempts: list[Attempt] = []
@@ -52,7 +53,7 @@ class CallRecord:
     @property
     def deadline(self) -> float | None:
         """When the time is used up, on the clock that gave `started`."""
-        return None if self._budget.seconds is None else self.started + self._budget.seconds
+        return None if self._allowed.seconds is None else self.started + self._allowed.seconds
 
     @property
     def rounds(self) -> int:
@@ -61,9 +62,14 @@ class CallRecord:
 
     def exceeded(self) -> str | None:
         """Which limit of the budget leaves no room for another attempt."""
-        if not self._budget.is_limited:
-            return None
-        return Spent(usd=self._known_cost(), usage=self._usage(), attempts=self.attempts).exceeds(self._budget)
+        return self._spent().exceeds(self._allowed) if self._allowed.is_limited else None
+
+    def allow(self, share: float | None, now: float) -> None:
+        """From now on, only this `share` of what is left of the budget may be used; all of it without one."""
+        self._allowed = self._budget if share is None else self._spent().share(self._budget, now - self.started, share)
+
+    def _spent(self) -> Spent:
+        return Spent(usd=self._known_cost(), usage=self._usage(), attempts=self.attempts)
 
     def begin_round(self) -> None:
         """The errors of earlier rounds are told in the trace; they are no reason why this one fails."""
@@ -165,11 +171,12 @@ class AttemptSpan:
         self._observe(None)
         return self._now() - self._begun
 
-    def answered(self, usage: Usage) -> None:
-        """The attempt gave an answer that used so many tokens."""
+    def answered(self, usage: Usage) -> float:
+        """The attempt gave an answer that used so many tokens. How long it took, in seconds."""
         if not self._heard:
             self._observe(None)
         self._write(usage=usage, error=None, failure=None)
+        return self._now() - self._begun
 
     def __enter__(self) -> Self:
         return self

@@ -238,12 +238,9 @@ def reopened(asked: ReviewRequest, again: Again, outcome: Result[Any] | LLMCallE
 
 
 def _whole(asked: ReviewRequest, rest: CallConfig) -> CallConfig:
-    """The call with the time and money that it has in all, when `rest` has what was left of them."""
-    return replace(
-        rest,
-        timeout=None if rest.timeout is None else rest.timeout + asked.trace.duration,
-        max_cost=None if rest.max_cost is None else rest.max_cost + (asked.spent or 0),
-    )
+    """The call with the budget that it has in all, when `rest` has what was left of it."""
+    limits = {name: (getattr(rest, name), used) for name, used in _used(asked).items()}
+    return replace(rest, **{name: left + used for name, (left, used) in limits.items() if left is not None})
 
 
 Execute = Callable[[CallConfig, Request], Awaitable[Result[Any]]]
@@ -385,15 +382,23 @@ def _with_feedback(asked: ReviewRequest, task: Request, feedback: str, chance: f
 
 
 def _left(asked: ReviewRequest, call: CallConfig, changes: dict[str, Any]) -> CallConfig | str:
-    """The call with what is left of its time and money; in words, where nothing is. A person may grant more."""
-    if call.timeout is not None and "timeout" not in changes:
-        seconds = call.timeout - asked.trace.duration
-        if seconds <= 0:
-            return "the time of the call is used up: a retry needs a new timeout"
-        call = replace(call, timeout=seconds)
-    if call.max_cost is not None and "max_cost" not in changes:
-        usd = call.max_cost - (asked.spent or 0)
-        if usd <= 0:
-            return "the money of the call is spent: a retry needs a new max_cost"
-        call = replace(call, max_cost=usd)
+    """The call with what is left of its budget; in words, where nothing is. A person may grant more."""
+    for name, used in _used(asked).items():
+        granted = getattr(call, name)
+        if granted is None or name in changes:
+            continue
+        if granted <= used:
+            return f"{name} is used up: a retry needs a new one"
+        call = replace(call, **{name: granted - used})
     return call
+
+
+def _used(asked: ReviewRequest) -> dict[str, Any]:
+    """What the call has used of each limit of its budget, by the name of the limit."""
+    usage = sum((charge.usage for charge in asked.charges), start=Usage())
+    return {
+        "timeout": asked.trace.duration,
+        "max_cost": asked.spent or Decimal(0),
+        "max_total_tokens": (usage.input_tokens or 0) + (usage.output_tokens or 0),
+        "max_total_attempts": len(asked.trace.attempts),
+    }

@@ -49,6 +49,7 @@ class Rounds:
         self._reviewer = _reviewer_for(plan, reviewer)
         self._last: Judged | None = None
         self._error: LLMCallError | None = None
+        self._is_spent = False
 
     async def run(self) -> Result[Any]:
         """What the call comes to. A rejected answer is a result too.
@@ -63,8 +64,8 @@ class Rounds:
                 break
             mistakes = None if self._last is None else fingerprint(self._last.judgement.verdicts)
             repeated, before = mistakes == before, mistakes
-            following = climb(self._plan.rungs, standing, event, repeated=repeated)
-            if following is None or not self._may_go_on(following):
+            following = climb(self._plan.rungs, standing, event, repeated=repeated, spent=self._is_spent)
+            if following is None:
                 break
             standing = following
             if self._rung(standing).kind == "human":
@@ -74,28 +75,28 @@ class Rounds:
         return self._standing(self._last)
 
     async def _tried(self, standing: Standing) -> Event | None:
-        """A round, and what came of it; `None` where the call has come to its end.
+        """A round, and what came of it; `None` where the answer was accepted.
 
         Raises:
             LLMCallError: There is no answer, and no rung for that.
         """
         try:
             self._last = await self._round(standing)
-        except PolicyError:
-            if self._last is None:
-                raise
-            return None  # the time or the money is used up: the rejected answer is what there is
         except ValidatorError:
             raise
         except LLMCallError as error:
-            self._error = error
-            if climb(self._plan.rungs, standing, "failed") is None:
+            if isinstance(error, PolicyError) and not self._has_share(standing):
+                self._is_spent = True
+            event: Event = self._last.event if self._last and isinstance(error, PolicyError) else "failed"
+            if event == "failed" and climb(self._plan.rungs, standing, event, spent=self._is_spent) is None:
                 raise
-            return "failed"
+            self._error = error
+            return event
+        self._is_spent = self._record.rounds >= self._plan.rounds
         return None if self._last.judgement.ok else self._last.event
 
-    def _may_go_on(self, standing: Standing) -> bool:
-        return self._rung(standing).kind == "human" or self._record.rounds < self._plan.rounds
+    def _has_share(self, standing: Standing) -> bool:
+        return standing.rung >= 0 and self._rung(standing).share is not None
 
     def _rung(self, standing: Standing) -> Rung:
         return self._plan.rungs[standing.rung]
@@ -106,10 +107,12 @@ class Rounds:
         if standing.rung >= 0:
             rung = self._rung(standing)
             name = rung.kind
+            if standing.rounds == 1:
+                self._record.allow(rung.share, self._attempts.clock.now())
             if rung.model is not None:
                 plan = replace(plan, targets=plan.elsewhere[rung.model])
             request = self._question(rung)
-        response = await self._asked(plan, request)
+        response = await self._hedged(plan, request)
         judged = Judged(response=response, judgement=judged_of(plan, self._record.rounds + 1, response))
         self._record.end_round(name, response, judged.judgement)
         return judged
@@ -135,6 +138,14 @@ class Rounds:
             return await self._attempts.whole(plan, self._record, turn, sent, whole)
 
         return await self._attempts.run(plan, self._record, attempt)
+
+    async def _hedged(self, plan: Plan, request: Request) -> Response:
+        def is_good(response: Response) -> bool:
+            return judged_of(plan, self._record.rounds + 1, response).ok
+
+        return await self._attempts.hedged(
+            plan, lambda chosen: self._asked(chosen, request), streamed=False, is_good=is_good
+        )
 
     async def _reviewed(self) -> Result[Any]:
         """What a person decides, or where their decision will be found."""

@@ -127,7 +127,7 @@ class Stream:
 
     async def _open(self, turn: Turn) -> _Attempt:
         plan, record, attempts = self._plan, self._record, self._attempts
-        target, seconds = plan.targets[turn.target], attempts.room(plan, record)
+        target, seconds = plan.targets[turn.target], attempts.room(plan, record, turn, streamed=True)
         async with AsyncExitStack() as stack:
             ending = stack.enter_context(ExitStack())  # left with the attempt, which may be before its context
             span = ending.enter_context(AttemptSpan(record, target, turn, attempts.clock.now))
@@ -136,6 +136,7 @@ class Stream:
             ending.enter_context(entered(attempts.hooks, sent))
             first, rest = await in_time(seconds, plan, self._first(sent, self._patience(turn), stack))
             sent.first_event = span.heard()
+            attempts.hedges.observe((target.name, True), sent.first_event)
             attempt = _Attempt(sent, span, _joined(first, rest))
             attempt.ending = ending
             attempt.stack = stack.pop_all()

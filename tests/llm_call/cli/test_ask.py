@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from llm_call.core.domain.errors import ConnectionFailedError
+from llm_call.core.domain.errors import AttemptTimeoutError, ConnectionFailedError
 from llm_call.core.providers import catalog
 from llm_call.testing.scripted import Step, chat_reply, error_reply, stream_reply
 
@@ -18,6 +18,9 @@ def schema(tmp_path: Path) -> str:
     path = tmp_path / "person.json"
     path.write_text(PERSON, encoding="utf-8")
     return str(path)
+
+
+SILENT = AttemptTimeoutError("silent", stage="first byte")
 
 
 def test_standard_output_holds_the_answer_alone(shell: Make) -> None:
@@ -62,14 +65,12 @@ def test_checks_take_values_of_every_kind(shell: Make) -> None:
 
 
 def test_the_trace_is_a_timeline_on_standard_error(shell: Make) -> None:
-    done = shell(error_reply(401), chat_reply("hello"))(
-        "ask", "hi", "-m", "openai/a", "--fallback", "openai/b", "--trace"
-    )
+    done = shell(SILENT, chat_reply("hello"))("ask", "hi", "-m", "openai/a", "--fallback", "openai/b", "--trace")
     assert done.stdout == "hello\n"
     lines = done.stderr.splitlines()
     assert lines[0] == "round 1: ask"
     assert "openai/a" in lines[1]
-    assert "AuthenticationError" in lines[1]
+    assert "AttemptTimeoutError" in lines[1]
     assert "openai/b" in lines[2]
     assert "answered" in lines[2]
 
@@ -140,7 +141,7 @@ def test_an_error_is_one_line_with_what_to_do_and_its_exit_code(
 
 
 def test_several_failed_attempts_are_told_line_by_line(shell: Make) -> None:
-    done = shell(error_reply(401), ConnectionFailedError("refused"), error_reply(403))(
+    done = shell(SILENT, ConnectionFailedError("refused"), error_reply(403))(
         "ask", "hi", "-m", "openai/a", "--fallback", "openai/b"
     )
     assert done.exit_code == 4

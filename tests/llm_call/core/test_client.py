@@ -181,7 +181,6 @@ def test_a_question_is_one_user_message() -> None:
         ({"question": "hi", "validation": [{"type": "json", "parms": {}}]}, ConfigError, "params"),
         ({"question": "hi", "validation": "json"}, ConfigError, "validation"),
         ({"question": "hi", "batch_mode": True}, UnsupportedError, "batch_mode"),
-        ({"question": "hi", "mcp_config": {"mcpServers": {}}}, UnsupportedError, "mcp_config"),
         ({"question": "hi", "tools": object()}, ConfigError, "JSON"),
         (
             {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "/etc/passwd"}}]}]},

@@ -7,7 +7,7 @@ import pytest
 from msgspec.structs import replace
 
 from llm_call.core.client import Client
-from llm_call.core.domain.errors import ConfigError, NotFoundError, ProtocolError, UnsupportedError
+from llm_call.core.domain.errors import AttemptTimeoutError, ConfigError, NotFoundError, ProtocolError, UnsupportedError
 from llm_call.core.domain.messages import message
 from llm_call.core.hooks import CallScope
 from llm_call.core.router import Router
@@ -45,7 +45,7 @@ def test_one_text_is_a_list_of_one() -> None:
 
 
 def test_a_failure_that_passes_is_retried_and_others_are_asked_in_turn() -> None:
-    ours, transport = client(error_reply(503), error_reply(401), answer([1.0]))
+    ours, transport = client(error_reply(503), AttemptTimeoutError("silent", stage="first byte"), answer([1.0]))
     steady = {"base_delay": 0, "max_attempts": 2}
     result = ours.embed_sync("a", model="openai/e", fallback_models=("openai/f",), retry=steady)
     assert [attempt.target for attempt in result.trace.attempts] == ["openai/e", "openai/e", "openai/f"]

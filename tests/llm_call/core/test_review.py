@@ -163,7 +163,7 @@ def test_a_retry_has_what_is_left_of_the_time() -> None:
     )
     ours.ask(schema=AGE, timeout=10.0)
     assert ours.shown[1].trace.duration == pytest.approx(10.0)
-    assert "needs a new timeout" in ours.shown[2].objections[0]
+    assert "timeout is used up" in ours.shown[2].objections[0]
 
 
 def test_a_person_may_grant_more_time() -> None:
@@ -239,4 +239,4 @@ def test_money_that_is_spent_has_to_be_granted_anew() -> None:
     ours.ask(schema=AGE, max_cost=Decimal(1))
     asked = replace(ours.shown[0], spent=Decimal(1))
     bounced = settle(asked, Decision(action="retry"), [build("response_not_empty")])
-    assert "needs a new max_cost" in bounced.problems[0]  # type: ignore[union-attr]
+    assert "max_cost is used up" in bounced.problems[0]  # type: ignore[union-attr]

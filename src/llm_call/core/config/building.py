@@ -49,6 +49,7 @@ def build_client(settings: Settings) -> Client:
         default_model=config.default_model,
         timeouts=config.timeouts,
         retry=config.retry.policy(),
+        hedging=config.hedging,
         pricing=Catalog(config.prices).price,
         call_hooks=call_hooks,
         attempt_hooks=attempt_hooks,

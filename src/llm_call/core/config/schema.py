@@ -16,7 +16,8 @@ from llm_call.core.domain.errors import ConfigError
 from llm_call.core.domain.profile import Prices
 from llm_call.core.domain.setting import Access, access_of, meaning_of, plain_type, setting
 from llm_call.core.policy.backoff import Backoff
-from llm_call.core.policy.retry import RetryPolicy
+from llm_call.core.policy.hedging import HedgingPolicy
+from llm_call.core.policy.retry import LONGEST_WAIT, PATIENCE, RetryPolicy
 from llm_call.core.policy.routing import Route
 from llm_call.core.providers.registry import DEFAULT_PROXY_URL
 from llm_call.core.providers.user_rows import ProviderTable
@@ -40,11 +41,23 @@ class RetrySettings(Struct, frozen=True, kw_only=True):
         _DEFAULT.factor
     )
     max_delay: Annotated[float, Meta(ge=0), setting("The longest delay, in seconds.", access="free")] = _DEFAULT.cap
+    patience: Annotated[
+        float,
+        Meta(ge=0),
+        setting("The longest wait in seconds that a server may ask for while another target is free.", access="free"),
+    ] = PATIENCE
+    longest_wait: Annotated[
+        float,
+        Meta(ge=0),
+        setting("The longest that it may ask for where there is neither another target nor a timeout.", access="free"),
+    ] = LONGEST_WAIT
 
     def policy(self) -> RetryPolicy:
         """The policy that these settings mean."""
         backoff = Backoff(strategy=self.strategy, base=self.base_delay, factor=self.factor, cap=self.max_delay)
-        return RetryPolicy(max_attempts=self.max_attempts, backoff=backoff)
+        return RetryPolicy(
+            max_attempts=self.max_attempts, backoff=backoff, patience=self.patience, longest_wait=self.longest_wait
+        )
 
 
 class CacheSettings(Struct, frozen=True, kw_only=True):
@@ -87,6 +100,7 @@ class Config(Struct, frozen=True, kw_only=True):
     claude_proxy_url: Annotated[str, setting("Where the Claude proxy listens.", access="local")] = DEFAULT_PROXY_URL
     timeouts: Timeouts = Timeouts()
     retry: RetrySettings = RetrySettings()
+    hedging: HedgingPolicy = HedgingPolicy()
     http: HttpSettings = HttpSettings()
     local: LocalSettings = LocalSettings()
     cache: CacheSettings = CacheSettings()

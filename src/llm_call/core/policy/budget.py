@@ -1,6 +1,7 @@
 """What one call may cause in all: retries, re-asks and other targets share it."""
 
 from decimal import Decimal
+from math import ceil
 
 from msgspec import Struct
 
@@ -28,9 +29,27 @@ class Spent(Struct, frozen=True, kw_only=True):
     usage: Usage = Usage()
     attempts: int = 0
 
+    @property
+    def tokens(self) -> int:
+        """In and out."""
+        return (self.usage.input_tokens or 0) + (self.usage.output_tokens or 0)
+
+    def share(self, budget: Budget, seconds: float, part: float) -> Budget:
+        """What may have been used in all when `part` (0..1) of what `budget` has left after `seconds` is used too."""
+
+        def until(limit: float, spent: float) -> float:
+            return spent + max(0.0, limit - spent) * part
+
+        return Budget(
+            seconds=None if budget.seconds is None else until(budget.seconds, seconds),
+            usd=None if budget.usd is None else self.usd + max(Decimal(0), budget.usd - self.usd) * Decimal(str(part)),
+            tokens=None if budget.tokens is None else ceil(until(budget.tokens, self.tokens)),
+            attempts=budget.attempts,
+        )
+
     def exceeds(self, budget: Budget) -> str | None:
         """Which limit leaves no room for another attempt; `None` while there is room."""
-        tokens = (self.usage.input_tokens or 0) + (self.usage.output_tokens or 0)
+        tokens = self.tokens
         if budget.attempts is not None and self.attempts >= budget.attempts:
             return f"{self.attempts} of {budget.attempts} attempts are made"
         if budget.tokens is not None and tokens >= budget.tokens:
