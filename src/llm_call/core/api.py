@@ -6,7 +6,7 @@ from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any, Unpack
 
-from llm_call.core.client import Client, run_sync
+from llm_call.core.client import Client
 from llm_call.core.config import Settings, build_client, load
 from llm_call.core.conversation import Conversation
 from llm_call.core.domain.embedding import Embeddings
@@ -14,6 +14,7 @@ from llm_call.core.domain.messages import Message
 from llm_call.core.domain.result import Result
 from llm_call.core.live import LiveAnswer
 from llm_call.core.options import AskOptions, EmbedOptions
+from llm_call.core.portal import run_sync
 from llm_call.core.store.conversations import ConversationStore, ConversationSummary
 
 _client: Client | None = None

@@ -1,11 +1,9 @@
 """The client: plans calls and hands them to the engine. And its synchronous face."""
 
-import asyncio
-import threading
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from functools import lru_cache, partial
-from typing import Any, Self, TypeVar, Unpack
+from typing import Any, Self, Unpack
 
 from msgspec.structs import replace
 
@@ -18,6 +16,7 @@ from llm_call.core.domain.errors import ConfigError
 from llm_call.core.domain.messages import Message, message
 from llm_call.core.domain.request import Request
 from llm_call.core.domain.result import Result
+from llm_call.core.domain.review import Decision, Pending
 from llm_call.core.engine import Engine
 from llm_call.core.hooks import AttemptHook, CallHook
 from llm_call.core.live import LiveAnswer
@@ -28,16 +27,15 @@ from llm_call.core.policy.escalation import DEBUG_TOOLS, Ladder
 from llm_call.core.policy.hedging import HedgingPolicy
 from llm_call.core.policy.retry import RetryPolicy
 from llm_call.core.policy.retry_config import retry_policy
+from llm_call.core.portal import run_sync
 from llm_call.core.providers.registry import Target, TransportName
 from llm_call.core.providers.transports import TransportFactory, transport_factories
 from llm_call.core.retry import Chance
-from llm_call.core.review import Reviewer
+from llm_call.core.review import Durable, Reviewer, ReviewRequest
 from llm_call.core.router import Router
 from llm_call.core.transport.base import Clock, Timeouts, Transport
-from llm_call.core.validation.base import Validator
+from llm_call.core.validation.base import Validator, written
 from llm_call.core.validation.schema import checker
-
-T = TypeVar("T")
 
 
 class Client:
@@ -48,7 +46,8 @@ class Client:
     policy of the calls that name none. `clock` and `chance` replace time and randomness. `pricing` knows what a charge
     comes to. `call_hooks` are entered around every call, `attempt_hooks` around every attempt (`core.hooks` says how).
     `cache` keeps the answers of calls that have a `cache_key`: in memory, unless another is given here or set later.
-    `reviewer` has people decide what the ladder hands to them.
+    `reviewer` has people decide what the ladder hands to them; without one, what `durable` makes of this client does. It
+    keeps calls and reviews beyond the process, and is made on first use.
     `hedging` says when a second target is asked beside one that is late: never, unless it is given.
     """
 
@@ -68,6 +67,7 @@ class Client:
         cache: ResponseCache | None = None,
         reviewer: Reviewer | None = None,
         hedging: HedgingPolicy | None = None,
+        durable: Callable[["Client"], Durable] | None = None,
     ) -> None:
         self.cache = cache or MemoryCache()
         self.router = router or Router()
@@ -79,13 +79,13 @@ class Client:
         self._default_model = default_model
         self._timeouts = timeouts or Timeouts()
         self._retry = retry or RetryPolicy()
-        self._engine = Engine(
-            Attempts(self._transport, clock=clock, chance=chance, hooks=attempt_hooks, hedging=hedging),
-            pricing=pricing,
-            call_hooks=call_hooks,
-            observe=self.router.observe,
-            reviewer=reviewer,
-        )
+        self.pricing = pricing
+        self._call_hooks, self._attempt_hooks = tuple(call_hooks), tuple(attempt_hooks)
+        self._make_durable = durable
+        self._durable: Durable | None = None
+        self._reviewer = reviewer
+        attempts = Attempts(self._transport, clock=clock, chance=chance, hooks=attempt_hooks, hedging=hedging)
+        self._engine = self._engine_of(attempts, reviewer or (_Handing(self) if durable else None))
 
     async def ask(self, prompt: str | Sequence[Message], **options: Unpack[AskOptions]) -> Result[Any]:
         """The model's answer to `prompt`, checked. A rejected answer is a result whose `ok` is false.
@@ -190,8 +190,65 @@ class Client:
         finally:
             self._wraps.remove(wrap)
 
+    async def submit(self, what: str | Sequence[Message] | Mapping[str, Any], **options: Unpack[AskOptions]) -> str:
+        """Begin a durable call and return its id: it goes on, from any process, where this one ends.
+
+        `what` is a prompt with the options of `ask`, or an `llm_config` dictionary. No key is stored: it is looked up in
+        the configuration whenever the call goes on.
+
+        Raises:
+            ConfigError: An argument is wrong or cannot be stored; nothing was sent.
+        """
+        plan = self.prepare(what) if isinstance(what, Mapping) else self.plan(what, **options)
+        if options.get("api_key") or (isinstance(what, Mapping) and what.get("api_key")):
+            raise ConfigError(
+                "a durable call takes no api_key: it would have to be stored", hint="Set it in the configuration."
+            )
+        return await self.durable().submit(_storable(plan.call, plan.validators), plan.request)
+
+    async def wait(self, what: Result[Any] | str, timeout: float | None = None) -> Result[Any]:  # noqa: ASYNC109  (its own word)
+        """What a durable call comes to, or a call that a person is asked about, by its result or its id.
+
+        `timeout` is in seconds. Whoever waits carries on what a process that has ended had begun.
+
+        Raises:
+            DeadlineExceededError: It has come to nothing in that time. Nothing is lost: wait again.
+            CallAbortedError: A person has ended the call.
+            LLMCallError: The call has ended with it.
+        """
+        if isinstance(what, str):
+            return await self.durable().wait(what, timeout)
+        return what if what.pending is None else await self.durable().wait(what.pending.id, timeout)
+
+    def durable(self) -> Durable:
+        """What keeps this client's calls and reviews.
+
+        Raises:
+            ConfigError: Nothing does.
+        """
+        if self._durable is None:
+            if self._make_durable is None:
+                raise ConfigError("this client keeps no calls", hint="Give it a store: Client(durable=...).")
+            self._durable = self._make_durable(self)
+        return self._durable
+
+    def restore(self, call: CallConfig, request: Request) -> Plan:
+        """The plan of a call that was stored.
+
+        Raises:
+            ConfigError: It cannot be carried out with the settings as they are now.
+        """
+        return self._plan(call, request, validators(call, call.validation))
+
+    def engine_on(self, made: Callable[..., Attempts], reviewer: Reviewer | None) -> Engine:
+        """An engine like this client's own, on attempts that `made` makes from its transports and hooks."""
+        return self._engine_of(made(self._transport, hooks=self._attempt_hooks), reviewer)
+
     async def close(self) -> None:
-        """Free the transports. Calls that are under way end."""
+        """Free the transports and the store. Calls that are under way end; durable ones go on elsewhere, or later."""
+        durable, self._durable = self._durable, None
+        if durable is not None:
+            await durable.close()
         transports, self._transports = self._transports, {}
         for transport in transports.values():
             await transport.close()
@@ -201,6 +258,15 @@ class Client:
 
     async def __aexit__(self, *_exception: object) -> None:
         await self.close()
+
+    def _engine_of(self, attempts: Attempts, reviewer: Reviewer | None) -> Engine:
+        return Engine(
+            attempts,
+            pricing=self.pricing,
+            call_hooks=self._call_hooks,
+            observe=self.router.observe,
+            reviewer=reviewer,
+        )
 
     def _plan(self, call: CallConfig, request: Request, checks: tuple[Validator, ...]) -> Plan:
         model = call.target or self._default_model or self.router.default_model()
@@ -216,6 +282,9 @@ class Client:
         if request.output is not None and request.output.schema is not None:
             checker(request.output.schema)  # a schema that is none is refused here, before the first call
         ladder = call.rungs()
+        if self._reviewer is None and self._make_durable and any(rung.kind == "human" for rung in ladder or ()):
+            self.durable()  # what it needs is missed here, not when the answer is there
+            call = _storable(call, checks)
         return Plan(
             model=model,
             request=request,
@@ -270,6 +339,21 @@ class Client:
 _REMEMBERED = 256
 
 
+class _Handing:
+    """Hands reviews to what keeps the calls of `client`."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+
+    async def review(self, request: ReviewRequest) -> Pending | Decision:
+        return await self._client.durable().review(request)
+
+
+def _storable(call: CallConfig, checks: tuple[Validator, ...]) -> CallConfig:
+    """`call` with its checks in words. The default one is among them, where it is wanted."""
+    return replace(call, validation=tuple(map(written, checks)), default_validate=False)
+
+
 def _toolsets(call: CallConfig) -> dict[str, Mapping[str, Any]]:
     sets = {"": call.mcp_config, DEBUG_TOOLS: _only(call.debug_tool_mcp_config, call.debug_tool_name)}
     return {name: servers for name, servers in sets.items() if servers}
@@ -305,38 +389,3 @@ def _checked(prompt: Sequence[Message]) -> tuple[Message, ...]:
     if isinstance(prompt, Sequence) and all(isinstance(each, Message) for each in prompt):
         return tuple(prompt)
     raise ConfigError("a prompt is text, or messages", hint='Give "...", or [llm_call.message("user", "...")].')
-
-
-class _Portal:
-    """An event loop in a thread of its own, for synchronous callers."""
-
-    def __init__(self) -> None:
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="llm_call", daemon=True)
-        self._thread.start()
-
-    @property
-    def alive(self) -> bool:
-        """Whether the thread runs; a forked process has none."""
-        return self._thread.is_alive()
-
-    def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
-        future = asyncio.run_coroutine_threadsafe(coroutine, self._loop)
-        try:
-            return future.result()
-        except BaseException:
-            future.cancel()  # an interrupt in this thread ends the call in the other
-            raise
-
-
-_portal: _Portal | None = None
-_portal_lock = threading.Lock()
-
-
-def run_sync(coroutine: Coroutine[Any, Any, T]) -> T:
-    """What `coroutine` returns, run on the library's own event loop in another thread."""
-    global _portal  # noqa: PLW0603  (one thread for the process)
-    with _portal_lock:
-        if _portal is None or not _portal.alive:
-            _portal = _Portal()
-    return _portal.run(coroutine)

@@ -63,6 +63,19 @@ class Reviewer(Protocol):
         """The decision, where it can be waited for; otherwise where it will be found."""
 
 
+class Durable(Reviewer, Protocol):
+    """Keeps calls and reviews beyond the process (`core.durable`)."""
+
+    async def submit(self, call: CallConfig, request: Request) -> str:
+        """Begin a durable call. Its id."""
+
+    async def wait(self, identity: str, timeout: float | None = None) -> Result[Any]:  # noqa: ASYNC109  (its own word)
+        """What a call, or a review of one, comes to."""
+
+    async def close(self) -> None:
+        """Let go of the store."""
+
+
 class CallbackReviewer:
     """Has `function` decide, at once: for programs that need no durability. It may be a coroutine function.
 

@@ -12,6 +12,7 @@ from llm_call.core.providers.catalog import Catalog
 from llm_call.core.providers.registry import TransportName
 from llm_call.core.providers.rows import local_provider
 from llm_call.core.providers.transports import TransportFactory, transport_factories
+from llm_call.core.review import Durable
 from llm_call.core.router import Router
 from llm_call.core.transport.base import Transport
 
@@ -54,7 +55,14 @@ def build_client(settings: Settings) -> Client:
         call_hooks=call_hooks,
         attempt_hooks=attempt_hooks,
         cache=_cache(settings),
+        durable=partial(_desk, settings),
     )
+
+
+def _desk(settings: Settings, client: Client) -> Durable:
+    from llm_call.core.durable.desk import Desk  # noqa: PLC0415  (an optional extra)
+
+    return Desk(client, settings.config.reviews, state=settings.state)
 
 
 def _transports(settings: Settings) -> Mapping[TransportName, TransportFactory]:

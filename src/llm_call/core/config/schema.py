@@ -15,6 +15,7 @@ from msgspec import NODEFAULT, Meta, Struct
 from llm_call.core.domain.errors import ConfigError
 from llm_call.core.domain.profile import Prices
 from llm_call.core.domain.setting import Access, access_of, meaning_of, plain_type, setting
+from llm_call.core.durable.settings import ReviewSettings
 from llm_call.core.policy.backoff import Backoff
 from llm_call.core.policy.hedging import HedgingPolicy
 from llm_call.core.policy.retry import LONGEST_WAIT, PATIENCE, RetryPolicy
@@ -106,6 +107,7 @@ class Config(Struct, frozen=True, kw_only=True):
     cache: CacheSettings = CacheSettings()
     cassette: CassetteSettings = CassetteSettings()
     telemetry: TelemetrySettings = TelemetrySettings()
+    reviews: ReviewSettings = ReviewSettings()
     aliases: Annotated[Mapping[str, str], setting("What a name of your own stands for.", access="free")] = {}
     routes: Mapping[str, Route] = {}
     prices: Mapping[str, Prices] = {}
