@@ -190,10 +190,17 @@ class Client:
         finally:
             self._wraps.remove(wrap)
 
-    async def submit(self, what: str | Sequence[Message] | Mapping[str, Any], **options: Unpack[AskOptions]) -> str:
+    async def submit(
+        self,
+        what: str | Sequence[Message] | Mapping[str, Any],
+        *,
+        key: str | None = None,
+        **options: Unpack[AskOptions],
+    ) -> str:
         """Begin a durable call and return its id: it goes on, from any process, where this one ends.
 
-        `what` is a prompt with the options of `ask`, or an `llm_config` dictionary. No key is stored: it is looked up in
+        `what` is a prompt with the options of `ask`, or an `llm_config` dictionary. The same `key` again is the same call,
+        whatever it says: who does not know whether it was begun can begin it again. No API key is stored: it is looked up in
         the configuration whenever the call goes on.
 
         Raises:
@@ -204,7 +211,7 @@ class Client:
             raise ConfigError(
                 "a durable call takes no api_key: it would have to be stored", hint="Set it in the configuration."
             )
-        return await self.durable().submit(_storable(plan.call, plan.validators), plan.request)
+        return await self.durable().submit(_storable(plan.call, plan.validators), plan.request, key=key)
 
     async def wait(self, what: Result[Any] | str, timeout: float | None = None) -> Result[Any]:  # noqa: ASYNC109  (its own word)
         """What a durable call comes to, or a call that a person is asked about, by its result or its id.

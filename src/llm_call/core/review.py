@@ -66,8 +66,8 @@ class Reviewer(Protocol):
 class Durable(Reviewer, Protocol):
     """Keeps calls and reviews beyond the process (`core.durable`)."""
 
-    async def submit(self, call: CallConfig, request: Request) -> str:
-        """Begin a durable call. Its id."""
+    async def submit(self, call: CallConfig, request: Request, *, key: str | None = None) -> str:
+        """Begin a durable call, unless one was begun with this `key`. Its id."""
 
     async def wait(self, identity: str, timeout: float | None = None) -> Result[Any]:  # noqa: ASYNC109  (its own word)
         """What a call, or a review of one, comes to."""

@@ -172,6 +172,7 @@ class Backend:
             "enable_otlp": False,
             "scheduler_polling_interval_sec": 3600.0,
             "use_listen_notify": False,
+            "notification_listener_polling_interval_sec": 0.1,  # it listens for what is not used here, and is waited for
         }
 
     def _carried(self, kind: str, work: Workflow) -> Callable[[str], Awaitable[str]]:

@@ -6,6 +6,7 @@ chain (`records`), and whoever looks at it after its time applies what the polic
 """
 
 import asyncio
+import hashlib
 import secrets
 import time
 from collections.abc import Callable
@@ -86,14 +87,14 @@ class Desk:
         """Close the store. What does not end soon is left to be taken over by another process, or a later one."""
         await self.backend.close(_GRACE)
 
-    async def submit(self, call: CallConfig, request: Request) -> str:
-        """Begin a durable call. Its id, under which any process finds it.
+    async def submit(self, call: CallConfig, request: Request, *, key: str | None = None) -> str:
+        """Begin a durable call, unless one was begun with this `key`. Its id, under which any process finds it.
 
         Raises:
             ConfigError: It holds what would have to be stored and must not be.
         """
         refuse_secrets(call)
-        identity = f"c{secrets.token_hex(6)}"
+        identity = f"c{secrets.token_hex(6) if key is None else hashlib.sha256(key.encode()).hexdigest()[:12]}"
         await self._begin("call", identity, Question(call=call, request=request))
         return identity
 

