@@ -100,6 +100,32 @@ def call_sync(config: Mapping[str, Any]) -> Result[Any]:
     return run_sync(call(config))
 
 
+async def submit(
+    what: str | Sequence[Message] | Mapping[str, Any], *, key: str | None = None, **options: Unpack[AskOptions]
+) -> str:
+    """Begin a durable call, a prompt or an `llm_config` dictionary, and return its id for `resume`.
+
+    It goes on, from any process, where this one ends. The same `key` again is the same call. No API key is stored.
+
+    Raises:
+        ConfigError: An argument is wrong or cannot be stored; nothing was sent.
+    """
+    return await default_client().submit(what, key=key, **options)
+
+
+async def resume(what: Result[Any] | str, timeout: float | None = None) -> Result[Any]:  # noqa: ASYNC109  (its own word)
+    """What a durable call, or one that a person is asked about, comes to: by its id or its pending result.
+
+    What a process that has ended had begun is carried on. `timeout` is in seconds.
+
+    Raises:
+        DeadlineExceededError: It has come to nothing in that time. Nothing is lost: resume it again.
+        CallAbortedError: A person has ended the call.
+        LLMCallError: The call has ended with it.
+    """
+    return await default_client().wait(what, timeout)
+
+
 async def embed(
     texts: str | Sequence[str], *, dimensions: int | None = None, **options: Unpack[EmbedOptions]
 ) -> Result[Embeddings]:

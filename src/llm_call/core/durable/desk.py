@@ -65,7 +65,7 @@ class Desk:
         check_installed()
         self._client = client
         self.settings = settings
-        self._now = now
+        self.now = now
         database = settings.database or str(state / "durable.db")
         self._file = None if "://" in database else Path(database).expanduser()
         url = database if self._file is None else f"sqlite:///{self._file.absolute()}"
@@ -141,7 +141,7 @@ class Desk:
             if done:
                 return done[0]
             _refuse_running(case)
-            move = Move(review=identity, decision=decision, face=face, at=self._now(), key=key or secrets.token_hex(8))
+            move = Move(review=identity, decision=decision, face=face, at=self.now(), key=key or secrets.token_hex(8))
             if (came := await self._put(case, move)) is not None:
                 return came
             key = move.key
@@ -156,9 +156,9 @@ class Desk:
         while True:
             case = await self.backend.settled(identity, seconds=seconds)
             came = case.standing
-            if case.running or came is None or came.what == "ended" or self._now() < came.expires:
+            if case.running or came is None or came.what == "ended" or self.now() < came.expires:
                 return case
-            move = Move(review=identity, decision=self._verdict_of_time(came), face=EXPIRY, at=self._now())
+            move = Move(review=identity, decision=self._verdict_of_time(came), face=EXPIRY, at=self.now())
             await self._put(case, replace(move, key=f"{EXPIRY}-{case.turn}"))
 
     async def cases(self) -> tuple[Case, ...]:
@@ -299,7 +299,7 @@ class Desk:
         """The review at `level`, whose people are told of it."""
 
         async def opened() -> str:
-            expires = self._now() + self.settings.expires_after
+            expires = self.now() + self.settings.expires_after
             review, turn = identity.partition(".")[0], number(identity)
             note = await self._notifier.tell(asked, review=review, level=level, turn=turn, expires=expires)
             return written(Came(what="open", asked=asked, level=level, expires=expires, note=note))
