@@ -18,7 +18,8 @@ from llm_call.core.policy.escalation import Event, Rung, Standing, climb
 from llm_call.core.providers.registry import Target
 from llm_call.core.record import CallRecord
 from llm_call.core.retry import Turn
-from llm_call.core.review import HUMAN, Reviewer, ReviewRequest, reviewed
+from llm_call.core.review import Reviewer, ReviewRequest
+from llm_call.core.settling import HUMAN, reviewed
 from llm_call.core.validation.base import Answer, Context
 from llm_call.core.validation.judging import Judgement, judge
 from llm_call.core.validation.reask import fingerprint, reask

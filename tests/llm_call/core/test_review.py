@@ -14,8 +14,9 @@ from llm_call.core.domain.errors import CallAbortedError, ConfigError, OutputErr
 from llm_call.core.domain.result import Result
 from llm_call.core.domain.review import Decision, Pending
 from llm_call.core.policy.escalation import Ladder, Rung
-from llm_call.core.review import CallbackReviewer, Reviewer, ReviewRequest, best, settle
+from llm_call.core.review import CallbackReviewer, Reviewer, ReviewRequest
 from llm_call.core.router import Router
+from llm_call.core.settling import best, settle
 from llm_call.core.validation import build
 from llm_call.testing.clock import FakeClock
 from llm_call.testing.scripted import ScriptedTransport, Step, chat_reply, error_reply

