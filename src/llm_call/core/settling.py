@@ -295,7 +295,7 @@ def _written(value: Any, output: OutputSpec | None) -> str:
     """A person's value as a model would have written it."""
     if not isinstance(value, str):
         return msgspec.json.encode(value).decode()
-    if output is not None and not Answer(value, schema=output.schema).extraction.found:
+    if output is not None and not Answer(value).extraction.found:
         return msgspec.json.encode(value).decode()  # the form may well be a plain text
     return value
 
