@@ -39,6 +39,8 @@ COMMANDS = (
     "conversations list",
     "conversations show",
     "conversations delete",
+    *(f"review {name}" for name in ("list", "show", "approve", "edit", "reject", "retry", "escalate", "abort")),
+    *(f"review {name}" for name in ("audit", "wait", "collect", "serve")),
     "models",
     "providers",
     "validators",

@@ -9,6 +9,8 @@ from llm_call.core.api import chat as chat
 from llm_call.core.api import conversations as conversations
 from llm_call.core.api import embed as embed
 from llm_call.core.api import embed_sync as embed_sync
+from llm_call.core.api import resume as resume
+from llm_call.core.api import submit as submit
 from llm_call.core.client import Client as Client
 from llm_call.core.domain.errors import APIError as APIError
 from llm_call.core.domain.errors import AllTargetsFailedError as AllTargetsFailedError
@@ -37,8 +39,6 @@ from llm_call.core.validation.base import Answer as Answer
 from llm_call.core.validation.base import Context as Context
 from llm_call.core.validation.base import Validator as Validator
 from llm_call.core.validation.base import register as register
-from llm_call.core.validation.extraction import extract as extract
-from llm_call.core.validation.json_validators import JSONExtractionValidator as JSONExtractionValidator
 
 __version__: str
 __all__ = [
@@ -48,6 +48,8 @@ __all__ = [
     "ask_stream",
     "call",
     "call_sync",
+    "submit",
+    "resume",
     "embed",
     "embed_sync",
     "chat",
@@ -65,8 +67,6 @@ __all__ = [
     "Context",
     "Validator",
     "register",
-    "JSONExtractionValidator",
-    "extract",
     "Router",
     "Route",
     "RouteTarget",

@@ -110,7 +110,7 @@ async def _pieces(server: FaultServer) -> list[str]:
 
 
 def test_a_stream_that_breaks_raises_with_what_had_arrived() -> None:
-    from llm_call.core.client import run_sync  # noqa: PLC0415  (the library's own loop, for this test alone)
+    from llm_call.core.portal import run_sync  # noqa: PLC0415  (the library's own loop, for this test alone)
 
     broken = stream(stream_reply(["hel", "lo"], finish_reason=None).pieces, then="reset")
     with FaultServer([broken]) as server, pytest.raises(StreamInterruptedError) as caught:

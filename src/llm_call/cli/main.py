@@ -7,6 +7,7 @@ import typer
 
 from llm_call import __version__
 from llm_call.cli.conversations import app as conversations_app
+from llm_call.cli.review import app as review_app
 from llm_call.cli.test_runner import app as test_app
 from llm_call.cli.trace import app as trace_app
 
@@ -36,6 +37,7 @@ alerts_app = typer.Typer(help="Try the receivers of alerts.", no_args_is_help=Tr
 app.add_typer(test_app, name="test", help="Run files of test cases.")
 app.add_typer(config_app, name="config")
 app.add_typer(alerts_app, name="alerts")
+app.add_typer(review_app, name="review", help="Decide what models could not, and look after durable calls.")
 app.add_typer(conversations_app, name="conversations", help="Look at the kept conversations.")
 app.add_typer(trace_app, name="trace", help="Look at what was tried in the calls of the last days.")
 

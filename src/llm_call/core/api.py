@@ -6,7 +6,7 @@ from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any, Unpack
 
-from llm_call.core.client import Client, run_sync
+from llm_call.core.client import Client
 from llm_call.core.config import Settings, build_client, load
 from llm_call.core.conversation import Conversation
 from llm_call.core.domain.embedding import Embeddings
@@ -14,6 +14,7 @@ from llm_call.core.domain.messages import Message
 from llm_call.core.domain.result import Result
 from llm_call.core.live import LiveAnswer
 from llm_call.core.options import AskOptions, EmbedOptions
+from llm_call.core.portal import run_sync
 from llm_call.core.store.conversations import ConversationStore, ConversationSummary
 
 _client: Client | None = None
@@ -97,6 +98,32 @@ async def call(config: Mapping[str, Any]) -> Result[Any]:
 def call_sync(config: Mapping[str, Any]) -> Result[Any]:
     """`call` for synchronous code; also from inside a running event loop, which it blocks."""
     return run_sync(call(config))
+
+
+async def submit(
+    what: str | Sequence[Message] | Mapping[str, Any], *, key: str | None = None, **options: Unpack[AskOptions]
+) -> str:
+    """Begin a durable call, a prompt or an `llm_config` dictionary, and return its id for `resume`.
+
+    It goes on, from any process, where this one ends. The same `key` again is the same call. No API key is stored.
+
+    Raises:
+        ConfigError: An argument is wrong or cannot be stored; nothing was sent.
+    """
+    return await default_client().submit(what, key=key, **options)
+
+
+async def resume(what: Result[Any] | str, timeout: float | None = None) -> Result[Any]:  # noqa: ASYNC109  (its own word)
+    """What a durable call, or one that a person is asked about, comes to: by its id or its pending result.
+
+    What a process that has ended had begun is carried on. `timeout` is in seconds.
+
+    Raises:
+        DeadlineExceededError: It has come to nothing in that time. Nothing is lost: resume it again.
+        CallAbortedError: A person has ended the call.
+        LLMCallError: The call has ended with it.
+    """
+    return await default_client().wait(what, timeout)
 
 
 async def embed(

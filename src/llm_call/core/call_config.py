@@ -9,12 +9,12 @@ from typing import Any, Literal, TypeVar
 
 import msgspec
 from msgspec import Struct
-from msgspec.structs import replace
+from msgspec.structs import asdict, replace
 
 from llm_call.core.domain.errors import ConfigError, UnsupportedError
 from llm_call.core.domain.keys import canonical_keys
 from llm_call.core.domain.messages import Media
-from llm_call.core.domain.request import Request
+from llm_call.core.domain.request import Request, Settings
 from llm_call.core.policy.escalation import Ladder, Rung, RungKind, staged_ladder
 from llm_call.core.providers.registry import read_request
 from llm_call.core.validation.base import Validator, build
@@ -176,6 +176,39 @@ def read_call(options: Mapping[str, Any], *, what: str) -> CallConfig:
     """
     known = CallConfig.__struct_fields__
     return converted(canonical_keys(options, known=known, aliases={}, what=what), CallConfig, what=what)
+
+
+# What a call that goes on may have otherwise. Not where it goes, nor what checks it: that is not a reviewer's to say.
+_CHANGEABLE_CALL = (
+    *("model", "fallback_models", "question", "rounds", "retry_config"),
+    *("timeout", "max_cost", "max_total_tokens", "max_total_attempts"),
+)
+_CHANGEABLE_REQUEST = (
+    *("messages", "max_tokens", "max_completion_tokens", "temperature", "top_p", "stop", "seed"),
+    *("frequency_penalty", "presence_penalty", "reasoning_effort"),
+)
+
+
+def changed(call: CallConfig, request: Request, changes: Mapping[str, Any]) -> tuple[CallConfig, Request]:
+    """`call` and its `request` with `changes`: keys of `llm_config`.
+
+    Raises:
+        ConfigError: A key is unknown or not to be changed, or has a value that cannot be.
+        UnsupportedError: A message holds what cannot be sent.
+    """
+    known = (*_CHANGEABLE_CALL, *_CHANGEABLE_REQUEST)
+    keys = canonical_keys(changes, known=known, aliases={}, what="changes")
+    own = {key: value for key, value in keys.items() if key in _CHANGEABLE_CALL}
+    read = converted(own, CallConfig, what="changes")
+    body = {key: value for key, value in keys.items() if key in _CHANGEABLE_REQUEST}
+    put = _request(read, body) if {"messages", "question"} & keys.keys() else None
+    settings = read_request({"model": "default", "messages": [_BLANK], **body}).settings
+    new = {name: value for name, value in asdict(settings).items() if value != getattr(Settings(), name)}
+    request = replace(request, settings=replace(request.settings, **new), messages=(put or request).messages)
+    return replace(call, **{key: getattr(read, key) for key in own if key != "question"}), request
+
+
+_BLANK = {"role": "user", "content": "-"}
 
 
 def converted(values: Mapping[str, Any], type_: type[S], *, what: str = "ask") -> S:

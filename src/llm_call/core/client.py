@@ -1,17 +1,15 @@
 """The client: plans calls and hands them to the engine. And its synchronous face."""
 
-import asyncio
-import threading
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
-from functools import lru_cache
-from typing import Any, Self, TypeVar, Unpack
+from functools import partial
+from typing import Any, Self, Unpack
 
 from msgspec.structs import replace
 
 from llm_call.core.attempts import Attempts
-from llm_call.core.cache import Caching, MemoryCache, ResponseCache
-from llm_call.core.call_config import CallConfig, read_config
+from llm_call.core.cache import MemoryCache, ResponseCache
+from llm_call.core.call_config import CallConfig
 from llm_call.core.domain.alert import Alert
 from llm_call.core.domain.bill import Pricing, known_price
 from llm_call.core.domain.embedding import Embeddings
@@ -19,31 +17,28 @@ from llm_call.core.domain.errors import ConfigError
 from llm_call.core.domain.messages import Message, message
 from llm_call.core.domain.request import Request
 from llm_call.core.domain.result import Result
+from llm_call.core.domain.review import Decision, Pending
 from llm_call.core.engine import Engine
 from llm_call.core.hooks import AttemptHook, CallHook
 from llm_call.core.live import LiveAnswer
-from llm_call.core.options import AskOptions, EmbedOptions, read_options, validators
-from llm_call.core.plan import Plan, Simulated
+from llm_call.core.options import AskOptions, EmbedOptions
+from llm_call.core.plan import Plan, without_people
+from llm_call.core.planning import Planner
 from llm_call.core.policy.alert_levels import alert_of_gate
-from llm_call.core.policy.budget import Budget
-from llm_call.core.policy.escalation import ALWAYS, DEBUG_TOOLS, Ladder
 from llm_call.core.policy.hedging import HedgingPolicy
 from llm_call.core.policy.retry import RetryPolicy
-from llm_call.core.policy.retry_config import retry_config
-from llm_call.core.providers.registry import Target, TransportName
+from llm_call.core.portal import run_sync
+from llm_call.core.providers.registry import TransportName
 from llm_call.core.providers.transports import TransportFactory, transport_factories
 from llm_call.core.retry import Chance
-from llm_call.core.review import Reviewer
+from llm_call.core.review import Durable, Reviewer, ReviewRequest
 from llm_call.core.router import Router
 from llm_call.core.state.common import GateChange
 from llm_call.core.state.gates import GatePolicies, Gates
 from llm_call.core.state.store import SharedStore
-from llm_call.core.tools.config import Tooling, Toolset
+from llm_call.core.tools.config import Tooling
 from llm_call.core.transport.base import Clock, SystemClock, Timeouts, Transport
-from llm_call.core.validation.base import Validator
-from llm_call.core.validation.schema import checker
-
-T = TypeVar("T")
+from llm_call.core.validation.base import Validator, written
 
 
 class Client:
@@ -54,7 +49,8 @@ class Client:
     policy of the calls that name none. `clock` and `chance` replace time and randomness. `pricing` knows what a charge
     comes to. `call_hooks` are entered around every call, `attempt_hooks` around every attempt (`core.hooks` says how).
     `cache` keeps the answers of calls that have a `cache_key`: in memory, unless another is given here or set later.
-    `reviewer` has people decide what the ladder hands to them.
+    `reviewer` has people decide what the ladder hands to them; without one, what `durable` makes of this client does. It
+    keeps calls and reviews beyond the process, and is made on first use.
     `hedging` says when a second target is asked beside one that is late: never, unless it is given.
     `tooling` is what the servers of `mcp_config` are started with; without it they have nothing of our environment.
     `alert` hears of errors that leave a call: `Alerts.send`, for example. `gates` are the
@@ -81,18 +77,21 @@ class Client:
         alert: Callable[[Alert], None] | None = None,
         gates: GatePolicies | None = None,
         store: SharedStore | None = None,
+        durable: Callable[["Client"], Durable] | None = None,
     ) -> None:
         self.cache = cache or MemoryCache()
         self.router = router or Router()
         self._factories = {**transport_factories(), **(transports or {})}
         self._transports: dict[TransportName, Transport] = {}
-        # Most calls of a program have the same options: they are read once.
-        self._remembered = lru_cache(_REMEMBERED)(lambda items: read_options({name: value for name, _, value in items}))
         self._wraps: list[Callable[[Transport], Transport]] = []
-        self._default_model = default_model
-        self._timeouts = timeouts or Timeouts()
-        self._tooling = tooling or Tooling()
-        self._retry = retry or RetryPolicy()
+        self._planner = Planner(
+            self.router,
+            default_model=default_model,
+            timeouts=timeouts,
+            retry=retry,
+            tooling=tooling,
+            cache=lambda: self.cache,
+        )
         clock = clock or SystemClock()
         self._store = store
         self._attempts = Attempts(
@@ -103,14 +102,13 @@ class Client:
             hedging=hedging,
             gates=Gates(gates, clock=clock, listen=None if alert is None else _telling(alert), store=store),
         )
-        self._engine = Engine(
-            self._attempts,
-            pricing=pricing,
-            call_hooks=call_hooks,
-            observe=self.router.observe,
-            reviewer=reviewer,
-            alert=alert,
-        )
+        self.pricing = pricing
+        self._call_hooks = tuple(call_hooks)
+        self._alert = alert
+        self._make_durable = durable
+        self._durable: Durable | None = None
+        self._reviewer = reviewer
+        self._engine = self._engine_of(self._attempts, reviewer or (_Handing(self) if durable else None))
 
     async def ask(self, prompt: str | Sequence[Message], **options: Unpack[AskOptions]) -> Result[Any]:
         """The model's answer to `prompt`, checked. A rejected answer is a result whose `ok` is false.
@@ -190,11 +188,7 @@ class Client:
         Raises:
             ConfigError: An argument is wrong.
         """
-        try:
-            read = self._remembered(tuple((name, type(value), value) for name, value in options.items()))
-        except TypeError:  # something in them, a schema for example, is no key
-            read = read_options(options)
-        return self._plan(read.call, replace(read.request, messages=_messages(prompt, read.system)), read.validators)
+        return self._reviewed(self._planner.ask(prompt, options))
 
     def prepare(self, config: Mapping[str, Any]) -> Plan:
         """The plan of the call that `config` (an `llm_config` dictionary) describes, checked without any I/O.
@@ -203,8 +197,7 @@ class Client:
             ConfigError: A key or a value is wrong, the model is unknown, its key is not set.
             UnsupportedError: It asks for what this version does not do.
         """
-        call, request = read_config(config)
-        return self._plan(call, request, validators(call, call.validation))
+        return self._reviewed(self._planner.call(config))
 
     @contextmanager
     def through(self, wrap: Callable[[Transport], Transport]) -> Iterator[None]:
@@ -225,8 +218,72 @@ class Client:
         finally:
             self._attempts.hooks = before
 
+    async def submit(
+        self,
+        what: str | Sequence[Message] | Mapping[str, Any],
+        *,
+        key: str | None = None,
+        **options: Unpack[AskOptions],
+    ) -> str:
+        """Begin a durable call and return its id: it goes on, from any process, where this one ends.
+
+        `what` is a prompt with the options of `ask`, or an `llm_config` dictionary. The same `key` again is the same call,
+        whatever it says: who does not know whether it was begun can begin it again. No API key is stored: it is looked up in
+        the configuration whenever the call goes on.
+
+        Raises:
+            ConfigError: An argument is wrong or cannot be stored; nothing was sent.
+        """
+        plan = self.prepare(what) if isinstance(what, Mapping) else self.plan(what, **options)
+        if options.get("api_key") or (isinstance(what, Mapping) and what.get("api_key")):
+            raise ConfigError(
+                "a durable call takes no api_key: it would have to be stored", hint="Set it in the configuration."
+            )
+        return await self.durable().submit(_storable(plan.call, plan.validators), plan.request, key=key)
+
+    async def wait(self, what: Result[Any] | str, timeout: float | None = None) -> Result[Any]:  # noqa: ASYNC109  (its own word)
+        """What a durable call comes to, or a call that a person is asked about, by its result or its id.
+
+        `timeout` is in seconds. Whoever waits carries on what a process that has ended had begun.
+
+        Raises:
+            DeadlineExceededError: It has come to nothing in that time. Nothing is lost: wait again.
+            CallAbortedError: A person has ended the call.
+            LLMCallError: The call has ended with it.
+        """
+        if isinstance(what, str):
+            return await self.durable().wait(what, timeout)
+        return what if what.pending is None else await self.durable().wait(what.pending.id, timeout)
+
+    def durable(self) -> Durable:
+        """What keeps this client's calls and reviews.
+
+        Raises:
+            ConfigError: Nothing does.
+        """
+        if self._durable is None:
+            if self._make_durable is None:
+                raise ConfigError("this client keeps no calls", hint="Give it a store: Client(durable=...).")
+            self._durable = self._make_durable(self)
+        return self._durable
+
+    def restore(self, call: CallConfig, request: Request) -> Plan:
+        """The plan of a call that was stored.
+
+        Raises:
+            ConfigError: It cannot be carried out with the settings as they are now.
+        """
+        return self._reviewed(self._planner.restored(call, request))
+
+    def engine_on(self, made: Callable[..., Attempts], reviewer: Reviewer | None) -> Engine:
+        """An engine like this client's own, on attempts that `made` makes from its transports and hooks."""
+        return self._engine_of(made(self._transport, hooks=self._attempts.hooks, gates=self._attempts.gates), reviewer)
+
     async def close(self) -> None:
-        """Free the transports. Calls that are under way end."""
+        """Free the transports and the store. Calls that are under way end; durable ones go on elsewhere, or later."""
+        durable, self._durable = self._durable, None
+        if durable is not None:
+            await durable.close()
         await self._attempts.gates.close()
         if self._store is not None:
             await self._store.close()
@@ -240,57 +297,29 @@ class Client:
     async def __aexit__(self, *_exception: object) -> None:
         await self.close()
 
-    def _plan(self, call: CallConfig, request: Request, checks: tuple[Validator, ...]) -> Plan:
-        model = call.target or self._default_model or self.router.default_model()
-        choice = self.router.choose(
-            model,
-            request,
-            fallbacks=call.fallback_models,
-            api_base=call.api_base,
-            api_key=call.api_key,
-            key=call.routing_key,
-            strict=call.strict,
-        )
-        if request.output is not None and request.output.schema is not None:
-            checker(request.output.schema)  # a schema that is none is refused here, before the first call
-        ladder = call.rungs()
-        retry = None if call.retry_config is None else retry_config(call.retry_config)
-        return Plan(
-            model=model,
-            request=request,
-            targets=choice.targets,
-            skipped=choice.skipped,
-            order=choice.order,
-            elsewhere=self._elsewhere(ladder or (), call, request),
-            validators=checks,
-            budget=Budget(
-                seconds=call.timeout,
-                usd=call.max_cost,
-                tokens=call.max_total_tokens,
-                attempts=call.max_total_attempts,
-            ),
-            rounds=call.attempts if ladder is None else 1 + sum(rung.rounds for rung in ladder),
-            ladder=ladder,
-            timeouts=self._timeouts,
-            strict=call.strict,
-            stream=call.stream,
-            recovery=call.stream_recovery,
-            toolsets=self._toolsets(call),
-            simulated=Simulated(rate_limits=int(call.simulate_rate_limit), primary_down=call.simulate_primary_failure),
-            caching=self._caching(call),
-            retry=self._retry if retry is None else retry.policy(),
-            breaker=None if retry is None else retry.breaker(),
-            call=replace(call, api_key=None) if call.api_key else call,
+    def _engine_of(self, attempts: Attempts, reviewer: Reviewer | None) -> Engine:
+        return Engine(
+            attempts,
+            pricing=self.pricing,
+            call_hooks=self._call_hooks,
+            observe=self.router.observe,
+            reviewer=reviewer,
+            alert=self._alert,
         )
 
-    def _elsewhere(self, ladder: Ladder, call: CallConfig, request: Request) -> dict[str, tuple[Target, ...]]:
-        """The targets of the models that the ladder names."""
-        models = [rung.model for rung in ladder if rung.model is not None]
-        return {model: self.router.choose(model, request, strict=call.strict).targets for model in models}
+    def _reviewed(self, plan: Plan) -> Plan:
+        """`plan` with what is needed where its ladder leads to people."""
+        if not any(rung.kind == "human" for rung in plan.ladder or ()):
+            return plan
+        call = plan.call
+        if self._reviewer is None and self._make_durable:
+            self.durable()  # what it needs is missed here, not when the answer is there
+            call = _storable(call, plan.validators)
+        return replace(plan, call=call, again=partial(self._again, plan.validators))
 
-    def _toolsets(self, call: CallConfig) -> dict[str, Toolset]:
-        wanted = {ALWAYS: (call.mcp_config, None), DEBUG_TOOLS: (call.debug_tool_mcp_config, call.debug_tool_name)}
-        return {name: self._tooling.toolset(config, only) for name, (config, only) in wanted.items() if config}
+    async def _again(self, checks: tuple[Validator, ...], call: CallConfig, request: Request) -> Result[Any]:
+        """Carry out a call that a person has go on. They are not asked a second time before it has come to its end."""
+        return await self.execute(without_people(self._planner.plan(call, request, checks)))
 
     def _transport(self, name: TransportName) -> Transport:
         if name not in self._transports:
@@ -300,13 +329,20 @@ class Client:
             transport = wrap(transport)
         return transport
 
-    def _caching(self, call: CallConfig) -> Caching | None:
-        if not call.cache_key:
-            return None
-        return Caching(cache=self.cache, name=call.cache_key, refresh=call.force_refresh)
+
+class _Handing:
+    """Hands reviews to what keeps the calls of `client`."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+
+    async def review(self, request: ReviewRequest) -> Pending | Decision:
+        return await self._client.durable().review(request)
 
 
-_REMEMBERED = 256
+def _storable(call: CallConfig, checks: tuple[Validator, ...]) -> CallConfig:
+    """`call` with its checks in words. The default one is among them, where it is wanted."""
+    return replace(call, validation=tuple(map(written, checks)), default_validate=False)
 
 
 def _telling(alert: Callable[[Alert], None]) -> Callable[[GateChange], None]:
@@ -320,55 +356,9 @@ def _telling(alert: Callable[[Alert], None]) -> Callable[[GateChange], None]:
     return listen
 
 
-def _messages(prompt: str | Sequence[Message], system: str | None) -> tuple[Message, ...]:
-    said = (message("user", prompt),) if isinstance(prompt, str) else _checked(prompt)
-    return (message("system", system), *said) if system else said
-
-
 def _texts(texts: str | Sequence[str]) -> tuple[str, ...]:
     if isinstance(texts, str):
         return (texts,)
     if isinstance(texts, Sequence) and all(isinstance(each, str) for each in texts):
         return tuple(texts)
     raise ConfigError("what is embedded is a text, or texts", hint='Give "...", or ["...", "..."].')
-
-
-def _checked(prompt: Sequence[Message]) -> tuple[Message, ...]:
-    if isinstance(prompt, Sequence) and all(isinstance(each, Message) for each in prompt):
-        return tuple(prompt)
-    raise ConfigError("a prompt is text, or messages", hint='Give "...", or [llm_call.message("user", "...")].')
-
-
-class _Portal:
-    """An event loop in a thread of its own, for synchronous callers."""
-
-    def __init__(self) -> None:
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="llm_call", daemon=True)
-        self._thread.start()
-
-    @property
-    def alive(self) -> bool:
-        """Whether the thread runs; a forked process has none."""
-        return self._thread.is_alive()
-
-    def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
-        future = asyncio.run_coroutine_threadsafe(coroutine, self._loop)
-        try:
-            return future.result()
-        except BaseException:
-            future.cancel()  # an interrupt in this thread ends the call in the other
-            raise
-
-
-_portal: _Portal | None = None
-_portal_lock = threading.Lock()
-
-
-def run_sync(coroutine: Coroutine[Any, Any, T]) -> T:
-    """What `coroutine` returns, run on the library's own event loop in another thread."""
-    global _portal  # noqa: PLW0603  (one thread for the process)
-    with _portal_lock:
-        if _portal is None or not _portal.alive:
-            _portal = _Portal()
-    return _portal.run(coroutine)

@@ -14,12 +14,13 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any, Unpack
 
-from llm_call.core.client import Client, run_sync
+from llm_call.core.client import Client
 from llm_call.core.domain.errors import ConfigError, ConversationError, LLMCallError
 from llm_call.core.domain.messages import Message, message
 from llm_call.core.domain.result import Result
 from llm_call.core.live import LiveAnswer
 from llm_call.core.options import AskOptions
+from llm_call.core.portal import run_sync
 from llm_call.core.store.conversations import ConversationStore, Messages, StoredConversation
 
 

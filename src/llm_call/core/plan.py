@@ -1,12 +1,15 @@
 """The plan of a call: everything that it needs, checked before its first byte."""
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from llm_call.core.cache import Caching
 from llm_call.core.call_config import CallConfig, Recovery
 from llm_call.core.domain.request import Request
+from llm_call.core.domain.result import Result
 from llm_call.core.domain.trace import Skipped
 from llm_call.core.policy.breaker import BreakerPolicy
 from llm_call.core.policy.budget import Budget
@@ -38,7 +41,8 @@ class Plan(Struct, frozen=True, kw_only=True):
     seen a part: it is asked for again and continued where it repeats that part (`verified`), it ends with an error
     (`off`), or nothing is given before the whole is there and accepted (`buffer`).
     `toolsets` are MCP servers by the name of their set; those of the set "" are there from the first round on. `call` is what was asked for in the
-    words of `llm_config`, without its key. `breaker` is one of the call's own, in the place of the client's.
+    words of `llm_config`, without its key; `again` carries it out otherwise, where a person has it go on. `breaker` is
+    one of the call's own, in the place of the client's.
     """
 
     model: str
@@ -61,6 +65,7 @@ class Plan(Struct, frozen=True, kw_only=True):
     simulated: Simulated = Simulated()
     caching: Caching | None = None
     call: CallConfig = CallConfig()
+    again: Callable[[CallConfig, Request], Awaitable[Result[Any]]] | None = None
 
     @property
     def checks(self) -> tuple[str, ...]:
@@ -77,6 +82,11 @@ class Plan(Struct, frozen=True, kw_only=True):
     def onward(self, failed: int, error: Exception) -> int | None:
         """The index of the target that may be asked after the one at `failed`."""
         return onward([_facts(target) for target in self.targets], failed, error) if len(self.targets) > 1 else None
+
+
+def without_people(plan: Plan) -> Plan:
+    """`plan` without the rungs that ask a person."""
+    return plan if plan.ladder is None else replace(plan, ladder=tuple(r for r in plan.ladder if r.kind != "human"))
 
 
 def _facts(target: Target) -> TargetFacts:

@@ -6,7 +6,8 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from llm_call.core.attempts import Attempts
-from llm_call.core.domain.errors import LLMCallError, NoEligibleTargetError, PolicyError, ValidatorError
+from llm_call.core.domain.bill import Bill
+from llm_call.core.domain.errors import ConfigError, LLMCallError, NoEligibleTargetError, PolicyError, ValidatorError
 from llm_call.core.domain.request import Request
 from llm_call.core.domain.response import Notice, Response
 from llm_call.core.domain.result import Result
@@ -17,7 +18,8 @@ from llm_call.core.policy.escalation import ALWAYS, Event, Rung, Standing, climb
 from llm_call.core.providers.registry import Target
 from llm_call.core.record import CallRecord
 from llm_call.core.retry import Turn
-from llm_call.core.review import Reviewer
+from llm_call.core.review import Reviewer, ReviewRequest
+from llm_call.core.settling import HUMAN, reviewed
 from llm_call.core.tools.config import Toolset
 from llm_call.core.validation.base import Answer, Context
 from llm_call.core.validation.judging import Judgement, judge
@@ -46,7 +48,7 @@ class Rounds:
         self._plan = plan
         self._record = record
         self._scope = scope
-        self._reviewer = reviewer
+        self._reviewer = _reviewer_for(plan, reviewer)
         self._last: Judged | None = None
         self._error: LLMCallError | None = None
         self._is_spent = False
@@ -72,7 +74,7 @@ class Rounds:
                 return await self._reviewed()
         if self._last is None:
             raise self._error or NoEligibleTargetError("nothing was asked")
-        return self._record.result(self._last.response, self._last.judgement, self._attempts.clock.now())
+        return self._standing(self._last)
 
     async def _tried(self, standing: Standing) -> Event | None:
         """A round, and what came of it; `None` where the answer was accepted.
@@ -174,7 +176,45 @@ class Rounds:
 
     async def _reviewed(self) -> Result[Any]:
         """What a person decides, or where their decision will be found."""
-        raise NotImplementedError
+        plan, reviewer = self._plan, self._reviewer
+        assert reviewer is not None  # noqa: S101  (a plan with this rung was refused without one)
+        assert plan.again is not None  # noqa: S101  (the same)
+        bill = Bill() if self._last is None else self._standing(self._last).bill
+        return await reviewed(
+            reviewer,
+            self._question_for_review(bill),
+            bill=bill,
+            validators=plan.validators,
+            chance=self._attempts.chance,
+            execute=plan.again,
+        )
+
+    def _question_for_review(self, bill: Bill) -> ReviewRequest:
+        plan, last = self._plan, self._last
+        return ReviewRequest(
+            call=plan.call,
+            request=plan.request,
+            reason="failed" if last is None else "rejected",
+            trace=self._record.trace(self._attempts.clock.now()),
+            response=last.response if last else None,
+            verdicts=last.judgement.verdicts if last else (),
+            error=str(self._error or "") if last is None else "",
+            charges=bill.charges,
+            spent=bill.total,
+        )
+
+    def _standing(self, last: Judged) -> Result[Any]:
+        return self._record.result(last.response, last.judgement, self._attempts.clock.now())
+
+
+def _reviewer_for(plan: Plan, reviewer: Reviewer | None) -> Reviewer | None:
+    """The reviewer, where the plan asks for one. Nothing is sent that could only end in nobody's hands."""
+    if plan.ladder is None or not any(rung.kind == HUMAN for rung in plan.ladder):
+        return None
+    if reviewer is None or plan.again is None:
+        hint = "Give the client a reviewer, for example CallbackReviewer(function)."
+        raise ConfigError("the ladder asks a person, and there is nobody who does", hint=hint)
+    return reviewer
 
 
 def judged_of(plan: Plan, number: int, response: Response) -> Judgement:

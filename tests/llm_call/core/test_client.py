@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 import llm_call
-from llm_call.core.client import Client, run_sync
+from llm_call.core.client import Client
 from llm_call.core.domain.errors import (
     ConfigError,
     LLMCallError,
@@ -17,6 +17,7 @@ from llm_call.core.domain.errors import (
 from llm_call.core.options import AskOptions, Check
 from llm_call.core.policy.backoff import Backoff
 from llm_call.core.policy.retry import RetryPolicy
+from llm_call.core.portal import run_sync
 from llm_call.core.router import Router
 from llm_call.core.validation import build
 from llm_call.testing.clock import FakeClock

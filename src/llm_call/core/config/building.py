@@ -17,6 +17,7 @@ from llm_call.core.providers.registry import TransportName
 from llm_call.core.providers.rows import local_provider
 from llm_call.core.providers.transports import TransportFactory, transport_factories
 from llm_call.core.retry import Chance
+from llm_call.core.review import Durable
 from llm_call.core.router import Router
 from llm_call.core.state.gates import GatePolicies
 from llm_call.core.state.store import SharedStore, StoreChange
@@ -81,12 +82,11 @@ def build_client(
             limits=config.limits,
         ),
         store=_store(settings, alert),
-        clock=clock,
-        chance=chance,
         pricing=Catalog(config.prices).price,
         call_hooks=call_hooks,
         attempt_hooks=(*attempt_hooks, *own_hooks),
         cache=_cache(settings),
+        durable=partial(_desk, settings),
     )
 
 
@@ -96,6 +96,12 @@ def _alert(settings: Settings) -> Callable[[Alert], None] | None:
     from llm_call.core.config.alerting import build_alerts  # noqa: PLC0415  (start-up: few have receivers)
 
     return build_alerts(settings).send
+
+
+def _desk(settings: Settings, client: Client) -> Durable:
+    from llm_call.core.durable.desk import Desk  # noqa: PLC0415  (an optional extra)
+
+    return Desk(client, settings.config.reviews, state=settings.state)
 
 
 def _transports(settings: Settings) -> Mapping[TransportName, TransportFactory]:

@@ -16,6 +16,7 @@ from llm_call.core.alerts.settings import ReceiverTable
 from llm_call.core.domain.errors import ConfigError
 from llm_call.core.domain.profile import Prices
 from llm_call.core.domain.setting import Access, access_of, meaning_of, plain_type, setting
+from llm_call.core.durable.settings import ReviewSettings
 from llm_call.core.policy.backoff import Backoff
 from llm_call.core.policy.breaker import BreakerPolicy
 from llm_call.core.policy.hedging import HedgingPolicy
@@ -121,6 +122,7 @@ class Config(Struct, frozen=True, kw_only=True):
     state: StateSettings = StateSettings()
     tools: ToolSettings = ToolSettings()
     traces: TraceSettings = TraceSettings()
+    reviews: ReviewSettings = ReviewSettings()
     aliases: Annotated[Mapping[str, str], setting("What a name of your own stands for.", access="free")] = {}
     routes: Mapping[str, Route] = {}
     limits: Mapping[str, Limit] = {}

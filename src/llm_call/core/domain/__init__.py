@@ -1,4 +1,4 @@
 """Frozen values, no I/O. Each module may import those before it.
 
-The order: messages, request, response, embedding, events, profile, verdict, trace, errors, result, keys.
+The order: messages, request, response, embedding, events, profile, verdict, trace, errors, review, result, keys.
 """

@@ -43,6 +43,10 @@ class Bill:
         """US dollars for each charge."""
         return tuple(map(self._pricing, self.charges))
 
+    def __add__(self, other: "Bill") -> "Bill":
+        """The charges of both, at the prices of this one."""
+        return Bill(self.charges + other.charges, self._pricing)
+
     @cached_property
     def total(self) -> Decimal | None:
         """US dollars for all charges; `None` when one of them is unknown."""

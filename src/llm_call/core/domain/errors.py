@@ -27,6 +27,7 @@ LLMCallError                     every error: `hint` says what to do, `retryable
 │ └ NoEligibleTargetError
 ├ ValidatorError                 a validator could not decide: its fault, not the answer's
 ├ ConversationError              what was said could not be kept: `result` is the answer
+├ CallAbortedError               a person has ended the call: `by`
 ├ OutputError                    the answer is still rejected after the last round: `result`
 └ AllTargetsFailedError          one line an attempt
 """
@@ -256,6 +257,14 @@ class ConversationError(LLMCallError):
     def __init__(self, message: str, *, result: Any = None, hint: str = "") -> None:
         super().__init__(message, hint=hint, trace=result.trace if result else None)
         self.result = result
+
+
+class CallAbortedError(LLMCallError):
+    """A person who was asked about the call has ended it. `by` is who."""
+
+    def __init__(self, message: str, *, by: str = "", hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.by = by
 
 
 class OutputError(LLMCallError):

@@ -8,6 +8,7 @@ from msgspec import Struct
 from llm_call.core.domain.bill import Bill
 from llm_call.core.domain.errors import OutputError
 from llm_call.core.domain.response import Response, Usage
+from llm_call.core.domain.review import Pending
 from llm_call.core.domain.trace import Trace
 from llm_call.core.domain.verdict import Repair, Verdict
 
@@ -18,7 +19,7 @@ class Result(Struct, Generic[T], frozen=True, kw_only=True):
     """What a call came to.
 
     `value` is the validated value: the text itself, or the JSON value where one was asked for; `None` when `ok` is
-    false, and when the model calls tools instead: see `response.tool_calls`. `usage` and `bill` cover everything that the call caused.
+    false, and when the model calls tools instead: see `response.tool_calls`. `usage` and `bill` cover everything that the call caused. `pending` is there while a person is asked: `client.wait(result)` gives what they decide.
     """
 
     ok: bool
@@ -30,7 +31,7 @@ class Result(Struct, Generic[T], frozen=True, kw_only=True):
     usage: Usage = Usage()
     bill: Bill = Bill()
     rung: str = "ask"
-    pending: str | None = None
+    pending: Pending | None = None
 
     @property
     def cost(self) -> Decimal | None:
@@ -53,6 +54,9 @@ class Result(Struct, Generic[T], frozen=True, kw_only=True):
         Raises:
             OutputError: The answer was rejected; the error holds this result with its whole history.
         """
+        if self.pending is not None:
+            hint = "`await client.wait(result)` gives what comes of it."
+            raise OutputError(f"a person is asked: review {self.pending.id} is open", result=self, hint=hint)
         if not self.ok:
             message = f"the answer was rejected: {'; '.join(self.problems)}"
             raise OutputError(

@@ -12,7 +12,7 @@ Reason = Literal["rejected", "failed"]
 class Pending(Struct, frozen=True, kw_only=True):
     """A call that waits for a person. It can be serialised: `id` is all that is needed to go on, from any process.
 
-    `expires` is when the policy decides without them.
+    `expires` is when the policy decides without them, in UTC.
     """
 
     id: str
@@ -23,9 +23,15 @@ class Pending(Struct, frozen=True, kw_only=True):
 class Decision(Struct, frozen=True, kw_only=True):
     """What a person decides.
 
-    `approve` accepts the answer as it stands; `edit` puts `value` in its place; `reject` says no for good; `retry` asks
-    again with `changes` (keys of `llm_config`, or `feedback` for the model); `escalate` hands it to the next level;
-    `abort` ends the call. `by` is who decided.
+    - `approve`: the answer stands as it is, whatever the validators say. Its form is not theirs to waive: what does not
+      fit the schema cannot be approved.
+    - `edit`: `value`, a text or JSON, takes the answer's place, if the same schema and validators accept it.
+    - `reject`: no, for good. The call has a result whose `ok` is false, like that of any rejected answer.
+    - `retry`: ask again with `changes`: keys of `llm_config`, and `feedback`, which the model is told.
+    - `escalate`: somebody else has to decide, at the next level.
+    - `abort`: the call itself ends. It has no result: who waits for it gets a `CallAbortedError`.
+
+    `reason` is why, and `by` who decided.
     """
 
     action: Action

@@ -60,11 +60,7 @@ class Database:
             connection.execute("COMMIT")
 
     def _create(self) -> None:
-        try:
-            self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            os.close(os.open(self.path, os.O_CREAT | os.O_RDWR, 0o600))
-        except OSError as error:
-            raise ConfigError(f"{self.path}: {error.strerror}", hint="Give another path, or free this one.") from error
+        owned_file(self.path)
 
     @contextmanager
     def _connection(self) -> Iterator[Any]:
@@ -106,6 +102,19 @@ class Database:
         connection.execute(f"PRAGMA application_id = {self._kind}")
         connection.execute(f"PRAGMA user_version = {len(self._migrations)}")
         connection.execute("COMMIT")
+
+
+def owned_file(path: Path) -> None:
+    """Make the file at `path`, if there is none, as its owner's alone.
+
+    Raises:
+        ConfigError: It cannot be made.
+    """
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}", hint="Give another path, or free this one.") from error
 
 
 def _pragma(connection: Any, name: str) -> int:

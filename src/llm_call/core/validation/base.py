@@ -100,6 +100,27 @@ def build(name: str, params: Mapping[str, Any] | None = None) -> Validator:
     return _convert(entry, canonical_keys(params or {}, known=known, aliases=entry.aliases, what=f"validator {name!r}"))
 
 
+def written(validator: Validator) -> dict[str, Any]:
+    """`validator` as the entry of `validation` that `build` makes it from again.
+
+    Raises:
+        ConfigError: It is not a registered one, or a parameter of it cannot be written down.
+    """
+    type_: Any = type(validator)
+    names = [entry.name for entry in _REGISTRY.values() if entry.type is type_]
+    if not names:
+        raise ConfigError(
+            f"the validator {validator.name!r} is an object that cannot be written down",
+            hint="Give it a name with llm_call.register.",
+        )
+    fields = {field.name: getattr(validator, field.name) for field in msgspec.structs.fields(type_)}
+    own = {name: value for name, value in fields.items() if name != "name"}
+    try:
+        return {"type": names[0], "params": msgspec.to_builtins(own)}
+    except TypeError as error:
+        raise ConfigError(f"the validator {validator.name!r}: {error}", hint="Its parameters must be JSON.") from error
+
+
 def _convert(entry: Registration, params: dict[str, Any]) -> Validator:
     try:
         validator: Any = msgspec.convert(params, entry.type)
