@@ -81,8 +81,6 @@ def build_client(
             limits=config.limits,
         ),
         store=_store(settings, alert),
-        clock=clock,
-        chance=chance,
         pricing=Catalog(config.prices).price,
         call_hooks=call_hooks,
         attempt_hooks=(*attempt_hooks, *own_hooks),
