@@ -542,3 +542,12 @@ def test_a_caller_who_leaves_while_the_connection_is_read_on_is_heeded() -> None
 
     with pytest.raises(asyncio.CancelledError):
         run.clock.run(leave())
+
+
+def test_an_attempt_whose_time_goes_by_at_the_gates_is_told_as_not_sent() -> None:
+    run = Run(error_reply(429), chat_reply("late"))
+    with pytest.raises(DeadlineExceededError) as caught:
+        run.execute(plan(retry=RetryPolicy(backoff=Backoff(strategy="immediate")), budget=Budget(seconds=0.5)))
+    assert caught.value.trace is not None
+    assert len(run.transport.requests) == 1
+    assert [each.sent for each in caught.value.trace.attempts] == [True, False]
