@@ -15,9 +15,9 @@ from llm_call.core.domain.errors import (
     CircuitOpenError,
     DeadlineExceededError,
     LLMCallError,
-    PolicyError,
     LocalLimitError,
     OverloadedError,
+    PolicyError,
     RateLimitError,
 )
 from llm_call.core.domain.response import Response
