@@ -27,7 +27,7 @@ $(BIN)/.ready: pyproject.toml requirements/setup.txt requirements/dev.txt requir
 
 run: setup ## the main job: a validated extraction on the embedded model
 	@$(BIN)/llm-call ask "Alice is 34 and lives in Paris." --schema examples/person.json \
-	  --validate field_present:field_name=name --validate contains:required_text=Alice --trace
+	  --validate field_present:field_name=name --validate contains:required_text=Alice --debug
 
 test: setup ## the whole test suite (properties with reduced counts)
 	@$(BIN)/python -m pytest

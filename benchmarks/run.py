@@ -13,7 +13,7 @@ from types import ModuleType
 
 from harness import HERE, Row, markdown, table
 
-GROUPS = ("core", "peers", "extraction", "http_client", "imports")
+GROUPS = ("core", "gates", "waiting", "peers", "extraction", "http_client", "imports")
 REPORT = HERE.parent / "docs" / "benchmarks.md"
 
 

@@ -26,6 +26,7 @@ from llm_call.core.providers.credentials import Reference
 from llm_call.core.providers.registry import DIALECTS
 from llm_call.core.providers.rows import PROVIDERS
 from llm_call.core.validation import registered
+from llm_call.testing import fault_matrix
 from llm_call.testing.fates import table
 
 ROOT = Path(__file__).parent.parent
@@ -44,6 +45,7 @@ COMMANDS = (
     "providers",
     "validators",
     "config show",
+    "alerts test",
     "trust",
     "test run",
 )
@@ -175,6 +177,12 @@ def dialects_page() -> str:
     return GENERATED + "\n".join(lines).rstrip() + "\n"
 
 
+def fault_matrix_page() -> str:
+    """What comes of every fault, found out by asking the fault server: some seconds."""
+    cases = fault_matrix.cases()
+    return GENERATED + fault_matrix.page(cases, fault_matrix.outcomes(cases))
+
+
 _FATES = """What becomes of each field of a request, found out by encoding it with the field and without it:
 
 - **kept**: it stands in the wire as it was, under the dialect's own name for it.
@@ -193,6 +201,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "docs/cases.md": cases_page,
     "docs/settings.md": settings_page,
     "docs/dialects.md": dialects_page,
+    "docs/fault_matrix.md": fault_matrix_page,
     "docs/command_line.md": command_page,
 }
 

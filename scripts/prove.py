@@ -16,7 +16,7 @@ _EXAMPLES = re.compile(r"(\d+) passing(?: examples)?, (\d+) failing")
 
 def run(seed: int) -> tuple[int, str]:
     """The exit code and the output of every test that is a property, under the profile with the full counts."""
-    command = [sys.executable, "-m", "pytest", "-m", "hypothesis", "-v", f"--hypothesis-seed={seed}"]
+    command = [sys.executable, "-m", "pytest", "-m", "hypothesis or schedules", "-v", f"--hypothesis-seed={seed}"]
     command += ["--hypothesis-show-statistics", "-p", "no:cacheprovider"]
     environment = {**os.environ, "LLM_CALL_TEST_PROFILE": "prove", "PYTHONUNBUFFERED": "1"}
     lines = []

@@ -1,4 +1,4 @@
-"""No secret reaches an error, a `repr`, a trace, what is shown of the settings, or a file of results.
+"""No secret reaches an error, a `repr`, a trace, what is shown of the settings, or a file that is written.
 
 A key is given in every way there is, and every kind of peer says it aloud.
 """
@@ -16,13 +16,16 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from typer.testing import CliRunner
 
 from llm_call.cli.main import app
 from llm_call.core import api
 from llm_call.core.client import Client
 from llm_call.core.config import Settings, build_client, load, shown
+from llm_call.core.config.schema import RetrySettings
 from llm_call.core.domain.errors import LLMCallError
+from llm_call.core.store.traces import TraceSettings
 from llm_call.testing.scripted import ScriptedReply, ScriptedTransport, chat_reply, error_reply, stream_reply
 
 QUICK = {"max_attempts": 2, "initial_delay": 0}
@@ -165,6 +168,41 @@ def test_no_file_of_results_and_no_line_of_the_runner_holds_the_key_of_a_case(ke
         done = CliRunner().invoke(app, ["test", "run", f"{name}/cases.json", "-o", f"{name}/out.json"])
         assert key in transport.endpoints[0].headers["authorization"]
         absent(key, done.output + (Path(name) / "out.json").read_text(encoding="utf-8"))
+
+
+@given(
+    way=st.sampled_from(WAYS),
+    key=KEYS,
+    payloads=st.booleans(),
+    peer=st.integers(0, 7),
+    form=st.sampled_from(["text", "json", "markdown"]),
+)
+def test_no_kept_trace_and_nothing_that_is_shown_of_it_holds_a_key(
+    way: Way, key: str, payloads: bool, peer: int, form: str
+) -> None:
+    reply = (*peers(key), chat_reply(f"it is {key}"), chat_reply("fine"))[peer]
+    with settings(way, key) as read, pytest.MonkeyPatch.context() as patch, TemporaryDirectory() as name:
+        config = replace(read.config, traces=TraceSettings(payloads=payloads), retry=RetrySettings(base_delay=0))
+        found = replace(read, config=config, state=Path(name))
+        ours, transport = scripted(found, reply)
+        patch.setattr(api, "_settings", found)
+        patch.setattr(api, "_client", ours)
+        patch.setenv("COLUMNS", "10000")
+        patch.setenv("MINE", key)
+        words = ["ask", f"what is {key}?", "-m", "openai/gpt-4o", "--debug", "-v", "contains:text=never"]
+        words += ["--payloads"] if payloads else []
+        words += ["--api-key-env", "MINE"] if way is in_the_call else []
+        done = CliRunner().invoke(app, words)
+        assert key in transport.endpoints[0].headers["authorization"]
+        assert "\ntrace " in done.stderr
+        # What a model has answered is its user's: beside the timeline, a rejected answer is told as it is.
+        absent(key, done.stderr.partition("\nerror: the answer was rejected")[0])
+        shown = CliRunner().invoke(app, ["trace", "show", "--payloads", "-f", form])
+        assert shown.exit_code == 0
+        absent(key, shown.stdout)
+        kept = b"".join(each.read_bytes() for each in Path(name).iterdir())
+        assert b"openai/gpt-4o" in kept
+        absent(key, kept.decode("utf-8", "replace"))
 
 
 @given(way=st.sampled_from(WAYS[:-1]), key=KEYS)

@@ -5,6 +5,7 @@ import os
 import re
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, cast
@@ -13,7 +14,8 @@ import msgspec
 import typer
 
 from llm_call.cli.cassette import Tape
-from llm_call.cli.output import REJECTED, refuse_no_text, run, say, tell_result, tell_trace, waiting
+from llm_call.cli.output import REJECTED, refuse_no_text, run, say, tell_result, waiting
+from llm_call.cli.tracing import Tracing
 from llm_call.core.api import default_client, default_settings
 from llm_call.core.client import Client
 from llm_call.core.domain.errors import ConfigError, LLMCallError, MissingCredentialError
@@ -22,7 +24,7 @@ from llm_call.core.options import AskOptions
 from llm_call.core.store.responses import SQLiteCache
 
 
-def ask(prompt: str, options: AskOptions, *, tape: Tape, stream: bool, as_json: bool, trace: bool) -> None:
+def ask(prompt: str, options: AskOptions, *, tape: Tape, tracing: Tracing, stream: bool, as_json: bool) -> None:
     """Print the answer; a rejected one is told on standard error and exits with 1."""
     client = default_client()
     text = sys.stdin.read() if prompt == "-" else prompt
@@ -31,30 +33,36 @@ def ask(prompt: str, options: AskOptions, *, tape: Tape, stream: bool, as_json: 
         raise ConfigError("the prompt is empty", hint="Give a prompt, or - to read standard input.")
     if options.get("cache_key") and default_settings().config.cache.mode == "memory":
         client.cache = SQLiteCache(default_settings().cache / "responses.db")  # a process of its own remembers nothing
-    try:
-        with tape.around(client):
-            result = run(_streamed(client, text, options) if stream else _whole(client, text, options))
-    except LLMCallError as error:
-        if trace and error.trace:
-            tell_trace(error.trace)
-        raise
-    if trace:
-        tell_trace(result.trace)
-        tell_result(result)
+    with tracing.around(client):
+        try:
+            with tape.around(client):
+                result = run(_streamed(client, text, options) if stream else _whole(client, text, options, tracing))
+        except LLMCallError as error:
+            tracing.failed(error, text)
+            raise
+        if tracing.debug:
+            tracing.show(result.trace, result.bill.costs)
+            tell_result(result)
+        _print(result, stream=stream, as_json=as_json)
+        if not result.ok:
+            _tell_rejection(result)
+        tracing.answered(result, text)
+    if not result.ok:
+        raise typer.Exit(REJECTED)
+
+
+def _print(result: Result[Any], *, stream: bool, as_json: bool) -> None:
     if as_json:
         typer.echo(msgspec.json.format(msgspec.json.encode(_summary(result)), indent=2).decode())
     elif result.ok and not stream:
         typer.echo(
             result.value if isinstance(result.value, str) else json.dumps(result.value, indent=2, ensure_ascii=False)
         )
-    if not result.ok:
-        _tell_rejection(result)
-        raise typer.Exit(REJECTED)
 
 
-async def _whole(client: Client, prompt: str, options: AskOptions) -> Result[Any]:
+async def _whole(client: Client, prompt: str, options: AskOptions, tracing: Tracing) -> Result[Any]:
     plan = client.plan(prompt, **options)
-    with waiting(f"asking {plan.model}"):
+    with nullcontext() if tracing.debug else waiting(f"asking {plan.model}"):
         result = await client.execute(plan)
     await client.close()
     return result

@@ -16,6 +16,7 @@ from typing import Any
 import typer
 
 from llm_call.cli.output import REJECTED, errors_told, exit_code, refuse_no_text, say, tell_error, waiting
+from llm_call.cli.tracing import Tracing
 from llm_call.core import api
 from llm_call.core.conversation import Conversation
 from llm_call.core.domain.errors import ConfigError, LLMCallError
@@ -38,9 +39,10 @@ Every answered question is kept: `llm-call chat --last` goes on with it."""
 
 def chat(identity: str | None, *, last: bool, model: str | None, system: str | None) -> None:
     """Talk until the input ends. Exits with 0, or through a pipe with the code of the last turn that failed."""
-    with errors_told(), asyncio.Runner() as runner:
+    tracing = Tracing("chat")
+    with errors_told(), asyncio.Runner() as runner, tracing.around(api.default_client()):
         conversation = api.chat(_identity(identity, last=last), model=model, system=system)
-        session = Session(conversation, runner)
+        session = Session(conversation, runner, tracing)
         try:
             code = session.at_terminal() if sys.stdin.isatty() else session.through_pipe()
         finally:
@@ -52,8 +54,9 @@ def chat(identity: str | None, *, last: bool, model: str | None, system: str | N
 class Session:
     """The loop of turns and commands."""
 
-    def __init__(self, conversation: Conversation, runner: asyncio.Runner) -> None:
+    def __init__(self, conversation: Conversation, runner: asyncio.Runner, tracing: Tracing) -> None:
         self._conversation = conversation
+        self._tracing = tracing
         self._runner = runner
         self._commands = {
             "/model": self._model,
@@ -128,18 +131,20 @@ class Session:
 
     def _turn(self, said: str | Sequence[Message]) -> int:
         """Ask and print the answer; 0, or the exit code of what went wrong."""
+        words = said if isinstance(said, str) else "\n".join(each.text for each in said)
         try:
             result = self._runner.run(self._streamed(said))
         except KeyboardInterrupt:
             say("interrupted: it is not kept; /retry asks again")
             raise
         except LLMCallError as error:
+            self._tracing.failed(error, words)
             tell_error(error)
             return exit_code(error)
-        if result.ok:
-            return 0
-        say(f"error: the answer was rejected and is not kept: {'; '.join(result.problems)}", color="red")
-        return REJECTED
+        if not result.ok:
+            say(f"error: the answer was rejected and is not kept: {'; '.join(result.problems)}", color="red")
+        self._tracing.answered(result, words)
+        return 0 if result.ok else REJECTED
 
     async def _streamed(self, said: str | Sequence[Message]) -> Result[Any]:
         async with AsyncExitStack() as stack:

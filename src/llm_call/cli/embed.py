@@ -7,9 +7,12 @@ import msgspec
 import typer
 
 from llm_call.cli.output import refuse_no_text, run, waiting
+from llm_call.cli.tracing import Tracing
 from llm_call.core.api import default_client
+from llm_call.core.client import Client
 from llm_call.core.domain.embedding import Embeddings
-from llm_call.core.domain.errors import ConfigError
+from llm_call.core.domain.errors import ConfigError, LLMCallError
+from llm_call.core.domain.result import Result
 from llm_call.core.options import EmbedOptions
 
 
@@ -24,12 +27,21 @@ def embed(texts: Sequence[str], options: EmbedOptions, dimensions: int | None) -
     refuse_no_text("".join(said))
     if not all(text.strip() for text in said) or not said:
         raise ConfigError("there is no text to embed", hint="Give texts, or - to read one for each line.")
-    with waiting("embedding"):
-        vectors = run(_embedded(said, options, dimensions)).vectors
-    for vector in vectors:
-        typer.echo(msgspec.json.encode(vector))
+    tracing, client = Tracing("embed"), default_client()
+    with tracing.around(client):
+        try:
+            with waiting("embedding"):
+                result = run(_embedded(client, said, options, dimensions))
+        except LLMCallError as error:
+            tracing.failed(error, "\n".join(said))
+            raise
+        for vector in result.unwrap().vectors:
+            typer.echo(msgspec.json.encode(vector))
+        tracing.answered(result, "\n".join(said))
 
 
-async def _embedded(texts: Sequence[str], options: EmbedOptions, dimensions: int | None) -> Embeddings:
-    async with default_client() as client:
-        return (await client.embed(texts, dimensions=dimensions, **options)).unwrap()
+async def _embedded(
+    client: Client, texts: Sequence[str], options: EmbedOptions, dimensions: int | None
+) -> Result[Embeddings]:
+    async with client:
+        return await client.embed(texts, dimensions=dimensions, **options)

@@ -1,7 +1,7 @@
 """The commands. Their modules are imported when they run: `--help` stays quick."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -9,6 +9,7 @@ from llm_call import __version__
 from llm_call.cli.conversations import app as conversations_app
 from llm_call.cli.review import app as review_app
 from llm_call.cli.test_runner import app as test_app
+from llm_call.cli.trace import app as trace_app
 
 app = typer.Typer(
     name="llm-call",
@@ -27,12 +28,18 @@ ApiBase = Annotated[str | None, typer.Option(help="The URL of any OpenAI-compati
 ApiKeyVariable = Annotated[
     str | None, typer.Option(metavar="NAME", help="The environment variable with the key for this call.")
 ]
+Trace = Annotated[
+    bool | None, typer.Option("--trace/--no-trace", help="Keep the trace and say its id, or do not keep it.")
+]
 
 config_app = typer.Typer(help="Look at the settings.", no_args_is_help=True)
+alerts_app = typer.Typer(help="Try the receivers of alerts.", no_args_is_help=True)
 app.add_typer(test_app, name="test", help="Run files of test cases.")
 app.add_typer(config_app, name="config")
 app.add_typer(review_app, name="review", help="Decide what models could not, and look after durable calls.")
+app.add_typer(alerts_app, name="alerts")
 app.add_typer(conversations_app, name="conversations", help="Look at the kept conversations.")
+app.add_typer(trace_app, name="trace", help="Look at what was tried in the calls of the last days.")
 
 
 def _tell_version(wanted: bool) -> None:  # noqa: FBT001  (what typer calls it with)
@@ -69,7 +76,9 @@ def ask(
     validate: Annotated[list[str] | None, typer.Option("--validate", "-v", help=CHECK_HELP)] = None,
     stream: Annotated[bool, typer.Option("--stream", help="Print the answer as it arrives.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the whole result as JSON.")] = False,
-    trace: Annotated[bool, typer.Option("--trace", help="Show every attempt and verdict on standard error.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show every attempt and verdict on standard error.")] = False,
+    payloads: Annotated[bool, typer.Option("--payloads", help="With --debug: show the answers there too.")] = False,
+    trace: Trace = None,
     timeout: Timeout = None,
     max_tokens: Annotated[int | None, typer.Option(help="The most tokens that an answer may have.")] = None,
     temperature: Annotated[float | None, typer.Option("--temperature", "-t", help="0 is the most repeatable.")] = None,
@@ -103,10 +112,12 @@ def ask(
     from llm_call.cli.ask import ask_options  # noqa: PLC0415  (start-up)
     from llm_call.cli.cassette import Tape  # noqa: PLC0415  (start-up)
     from llm_call.cli.output import errors_told  # noqa: PLC0415  (start-up)
+    from llm_call.cli.tracing import Tracing  # noqa: PLC0415  (start-up)
 
     with errors_told():
         tape = Tape(cassette, record=record, replay=replay)
-        run_ask(prompt, ask_options(given), tape=tape, stream=stream, as_json=as_json, trace=trace)
+        tracing = Tracing("ask", keep=trace, debug=debug, payloads=payloads)
+        run_ask(prompt, ask_options(given), tape=tape, tracing=tracing, stream=stream, as_json=as_json)
 
 
 @app.command()
@@ -171,12 +182,64 @@ def validators(name: Annotated[str | None, typer.Argument(help="Show one with it
     list_validators(name)
 
 
+@app.command()
+def simulate(
+    policy: Annotated[
+        list[Path], typer.Option("--policy", "-p", help="A configuration file (TOML). Repeat it to compare several.")
+    ],
+    scenario: Annotated[
+        str, typer.Option(help="outage, throttle, brownout, recorded-trace, or a TOML file.")
+    ] = "outage",
+    traces: Annotated[Path | None, typer.Option(help="With recorded-trace: the traces, in JSON.")] = None,
+    model: Annotated[str | None, typer.Option("--model", "-m", help="What is asked; the policy's default.")] = None,
+    calls: Annotated[int | None, typer.Option(min=1, help="How many calls.")] = None,
+    rate: Annotated[float | None, typer.Option(min=0.001, help="Calls a second.")] = None,
+    duration: Annotated[float | None, typer.Option(min=0.001, help="Seconds in which calls begin.")] = None,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same figures.")] = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
+) -> None:
+    """Try policies on modelled providers in virtual time: nothing is sent, no key is needed."""
+    from llm_call.cli.output import errors_told  # noqa: PLC0415  (start-up)
+    from llm_call.cli.simulate import run as run_simulation  # noqa: PLC0415  (start-up)
+
+    with errors_told():
+        run_simulation(
+            policy,
+            scenario,
+            traces=traces,
+            model=model,
+            calls=calls,
+            rate=rate,
+            duration=duration,
+            seed=seed,
+            as_json=as_json,
+        )
+
+
 @config_app.command("show")
 def config_show() -> None:
     """Print every setting, its value, and where that came from."""
     from llm_call.cli.listing import list_settings  # noqa: PLC0415  (start-up)
 
     list_settings()
+
+
+@alerts_app.command("test")
+def alerts_test(
+    level: Annotated[
+        Literal["info", "warning", "error", "critical"] | None,
+        typer.Option(help="The alert's level; without it, for each receiver the least that it takes."),
+    ] = None,
+) -> None:
+    """Send a test alert to each receiver of the settings, and print what came of it.
+
+    Exits with 0 when all have taken it, 2 when there is none, 4 when one has not.
+    """
+    from llm_call.cli.alerts import try_receivers  # noqa: PLC0415  (start-up)
+    from llm_call.cli.output import errors_told  # noqa: PLC0415  (start-up)
+
+    with errors_told():
+        try_receivers(level)
 
 
 @app.command()

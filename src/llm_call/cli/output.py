@@ -1,4 +1,4 @@
-"""What the commands say beside their answer: errors in one line, exit codes, the trace as a timeline."""
+"""What the commands say beside their answer: errors in one line, exit codes, tables."""
 
 import asyncio
 import os
@@ -8,7 +8,7 @@ from collections.abc import Coroutine, Iterator, Sequence
 from contextlib import contextmanager
 from shutil import get_terminal_size
 from textwrap import fill
-from typing import Any, TypeVar
+from typing import Any, TextIO, TypeVar
 
 import typer
 
@@ -23,8 +23,6 @@ from llm_call.core.domain.errors import (
 )
 from llm_call.core.domain.response import Usage
 from llm_call.core.domain.result import Result
-from llm_call.core.domain.trace import Attempt, Trace
-from llm_call.core.domain.verdict import Verdict
 
 T = TypeVar("T")
 
@@ -99,11 +97,16 @@ def say(line: str, *, color: str | None = None) -> None:
 
 def wants_color() -> bool:
     """Whether standard error is a terminal and nobody has asked for plain text."""
-    return sys.stderr.isatty() and "NO_COLOR" not in os.environ and os.environ.get("TERM") != "dumb"
+    return is_terminal(sys.stderr) and "NO_COLOR" not in os.environ
+
+
+def is_terminal(stream: TextIO) -> bool:
+    """Whether `stream` is a terminal that can do more than print lines."""
+    return stream.isatty() and os.environ.get("TERM") != "dumb"
 
 
 def tell_error(error: LLMCallError) -> None:
-    """`error: what happened (3 attempts). What to do.` in one line, and a line for each of several targets."""
+    """`error: what happened (3 attempts). What to do.` in one line; a line for each of several targets and each note."""
     first, *more = str(error).split("\n")
     tried = len(error.trace.attempts) if error.trace else 0
     if tried > 1 and not more:
@@ -118,6 +121,8 @@ def tell_error(error: LLMCallError) -> None:
     say(f"error: {first}{end}{hint}", color="red")
     for line in more:
         say(f"  {line}")
+    for note in getattr(error, "__notes__", ()):
+        say(note)
 
 
 def print_table(columns: Sequence[str], lines: Sequence[Sequence[str]]) -> None:
@@ -126,7 +131,7 @@ def print_table(columns: Sequence[str], lines: Sequence[Sequence[str]]) -> None:
     Where the terminal is too narrow for so many columns, each line is a paragraph that hangs on its first cell.
     """
     widths = [max(map(len, column)) for column in zip(columns, *lines, strict=True)]
-    if not sys.stdout.isatty() or os.environ.get("TERM") == "dumb":
+    if not is_terminal(sys.stdout):
         for line in (columns, *lines):
             typer.echo("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
         return
@@ -183,41 +188,6 @@ def tell_result(result: Result[Any]) -> None:
 
         if todo := obstacle(result.bill.charges):
             say(f"the cost is unknown: prices are an extra. {todo}")
-
-
-def tell_trace(trace: Trace) -> None:
-    """The timeline: what was not tried, then each round, its attempts and verdicts."""
-    for skipped in trace.skipped:
-        say(f"skipped {skipped.target}: {skipped.why}")
-    for each in trace.rounds:
-        say(f"round {each.number}: {each.rung}")
-        for attempt in each.attempts:
-            tell_attempt(attempt)
-        for verdict in each.verdicts:
-            tell_verdict(verdict)
-        if each.response is not None:
-            for notice in each.response.notices:
-                say(f"  notice: {notice.field} was {notice.fate}: {notice.message}")
-
-
-def tell_attempt(attempt: Attempt) -> None:
-    """One line: when, which target, how long, and what came of it."""
-    waited = f" after {attempt.wait:.2f} s" if attempt.wait else ""
-    why = f" ({attempt.why})" if attempt.why else ""
-    what = (
-        f"{attempt.failure.kind}: {attempt.failure.message}" if attempt.failure else f"answered{_tokens(attempt.usage)}"
-    )
-    color = "red" if attempt.failure else None
-    start = f"  {attempt.started:7.2f} s  attempt {attempt.number}{waited}{why}  {attempt.target}"
-    say(f"{start}  {attempt.duration:.2f} s  {what}", color=color)
-
-
-def tell_verdict(verdict: Verdict) -> None:
-    """One line: valid or not, and why not."""
-    if verdict.valid:
-        say(f"  valid    {verdict.validator}", color="green")
-    else:
-        say(f"  rejected {verdict.validator}: {verdict.error}", color="red")
 
 
 def _tokens(usage: Usage | None) -> str:

@@ -34,6 +34,9 @@ def run(
     cassette: Annotated[Path | None, typer.Option(help="Answer from this file; record in it what it lacks.")] = None,
     record: Annotated[bool, typer.Option("--record", help="With --cassette: send everything, begin it anew.")] = False,
     replay: Annotated[bool, typer.Option("--replay", help="With --cassette: send nothing.")] = False,
+    trace: Annotated[
+        bool | None, typer.Option("--trace/--no-trace", help="Keep all traces and say their ids, or keep none.")
+    ] = None,
 ) -> None:
     """Run the cases of FILE and print a verdict for each.
 
@@ -46,7 +49,9 @@ def run(
 
     with errors_told(), Tape(cassette, record=record, replay=replay).around(default_client()):
         at_once = _at_once(parallel=parallel, limit=max_concurrent)
-        code = _run(file, test_id, at_once=at_once, model=model, output=output, allow_skipped=allow_skipped)
+        code = _run(
+            file, test_id, at_once=at_once, model=model, output=output, allow_skipped=allow_skipped, trace=trace
+        )
     raise typer.Exit(code)
 
 
@@ -59,7 +64,14 @@ def _at_once(*, parallel: bool, limit: int | None) -> int:
 
 
 def _run(
-    file: Path, test_id: str | None, *, at_once: int, model: str | None, output: Path | None, allow_skipped: bool
+    file: Path,
+    test_id: str | None,
+    *,
+    at_once: int,
+    model: str | None,
+    output: Path | None,
+    allow_skipped: bool,
+    trace: bool | None,
 ) -> int:
     """The exit code of the run.
 
@@ -67,6 +79,7 @@ def _run(
         ConfigError: Nothing ran, or the results could not be written.
     """
     from llm_call.cli.output import say  # noqa: PLC0415  (start-up: see above)
+    from llm_call.cli.tracing import TracedCases, Tracing  # noqa: PLC0415  (start-up: see above)
     from llm_call.core.api import default_client, default_settings  # noqa: PLC0415  (start-up: see above)
     from llm_call.core.config.cases import case_guard  # noqa: PLC0415  (start-up: see above)
     from llm_call.runner import dataset, report, results, selection  # noqa: PLC0415  (start-up: see above)
@@ -78,16 +91,17 @@ def _run(
         say(f"warning: {warning}")
     entries = selection.select(cases.entries, test_id)
     with results.ResultsFile(output, cases=file) if output else nullcontext() as target:
-        printer = report.Printer(sys.stdout)
-        done = run_cases(
-            default_client(),
-            entries,
-            name=cases.name,
-            model=model,
-            at_once=at_once,
-            listener=printer,
-            guard=case_guard(file, default_settings()),
-        )
+        printer, tracing = report.Printer(sys.stdout), Tracing("test run", keep=trace)
+        with tracing.around(default_client()):
+            done = run_cases(
+                default_client(),
+                entries,
+                name=cases.name,
+                model=model,
+                at_once=at_once,
+                listener=TracedCases(printer, tracing),
+                guard=case_guard(file, default_settings()),
+            )
         printer.line("")
         printer.line(report.summary_line(report.summarize(done)))
         if done.not_run:

@@ -12,8 +12,10 @@ from llm_call.core.domain.embedding import Embeddings
 from llm_call.core.domain.errors import (
     AttemptTimeoutError,
     BudgetExceededError,
+    CircuitOpenError,
     DeadlineExceededError,
     LLMCallError,
+    LocalLimitError,
     OverloadedError,
     RateLimitError,
 )
@@ -25,19 +27,23 @@ from llm_call.core.policy.hedging import Hedges, HedgingPolicy
 from llm_call.core.providers.registry import Target, TransportName
 from llm_call.core.record import AttemptSpan, CallRecord
 from llm_call.core.retry import AttemptLoop, Chance, Turn
+from llm_call.core.state.gates import Gates, Place, place_of
 from llm_call.core.transport.base import Clock, Reply, SystemClock, Transport
 from llm_call.core.transport.deadline import within
 from llm_call.core.wire.base import WireRequest
 
 A = TypeVar("A", Response, Embeddings)
 T = TypeVar("T")
+_BYTES_A_TOKEN = 4  # of English text, as tokenizers split it
+_MOST_PLACES = 1000
 Read = Callable[[Target, WireRequest, Reply], Awaitable[A]]
 
 
 class Attempts:
     """Makes attempts. `transport` gives the transport of a name; `clock` and `chance` replace time and randomness.
 
-    `hooks` are entered around every attempt; `hedging` says when a second target is asked beside a late one.
+    `hooks` are entered around every attempt; `hedging` says when a second target is asked beside a late one;
+    `gates` say when an attempt may go out.
     """
 
     def __init__(
@@ -48,18 +54,27 @@ class Attempts:
         chance: Chance | None = None,
         hooks: Sequence[AttemptHook] = (),
         hedging: HedgingPolicy | None = None,
+        gates: Gates | None = None,
     ) -> None:
         self.hedges = Hedges(hedging or HedgingPolicy())
         self._transport = transport
         self.clock = clock or SystemClock()
         self.chance = chance or random.random
         self.hooks = tuple(hooks)
+        self.gates = gates or Gates(clock=self.clock)
+        self._places: dict[int, tuple[Target, Place]] = {}
 
     def loop(self, plan: Plan, record: CallRecord) -> AttemptLoop:
         """The loop of the attempts of one round."""
         record.begin_round()
         policy = plan.retry if record.deadline is None else replace(plan.retry, deadline=record.deadline)
-        return AttemptLoop(policy, clock=self.clock, chance=self.chance, onward=plan.onward)
+
+        async def may_retry(index: int, error: Exception) -> bool:
+            if isinstance(error, CircuitOpenError | LocalLimitError):
+                return True  # nothing was sent
+            return await self.gates.may_retry(self._place(plan.targets[index]))
+
+        return AttemptLoop(policy, clock=self.clock, chance=self.chance, onward=plan.onward, may_retry=may_retry)
 
     async def run(self, plan: Plan, record: CallRecord, attempt: Callable[[Turn], Awaitable[T]]) -> T:
         """What `attempt` gives at one of the plan's targets.
@@ -101,17 +116,47 @@ class Attempts:
         target, seconds = plan.targets[turn.target], self.room(plan, record, turn, streamed=False)
         with AttemptSpan(record, target, turn, self.clock.now) as span:
             scope = sent(target)
+            seconds = await self.let(plan, record, span, scope, seconds)
             if self.hooks:
                 with entered(self.hooks, scope):
-                    answer = await in_time(seconds, plan, self._answer(plan, scope, read))
+                    answer = await in_time(seconds, plan, self._answer(plan, scope, span, read))
                     scope.response = answer if isinstance(answer, Response) else None
             else:
-                answer = await in_time(seconds, plan, self._answer(plan, scope, read))
+                answer = await in_time(seconds, plan, self._answer(plan, scope, span, read))
             self.hedges.observe((target.name, False), span.answered(answer.usage))
             return answer
 
-    async def _answer(self, plan: Plan, sent: AttemptScope, read: Read[A]) -> A:
+    async def let(self, plan: Plan, record: CallRecord, span: AttemptSpan, sent: AttemptScope, seconds: float) -> float:
+        """Wait for leave to go out; the seconds that the attempt has then.
+
+        Raises:
+            CircuitOpenError: The breaker of its target is open.
+            LocalLimitError: The limits of its target leave no room in time.
+        """
+        elsewhere = sent.turn.target + 1 < len(plan.targets)
+        permit = await self.gates.enter(
+            self._place(sent.target),
+            tokens=len(sent.wire.body) // _BYTES_A_TOKEN + (sent.request.settings.max_output_tokens or 0),
+            patience=min(seconds, plan.retry.patience if elsewhere else plan.retry.longest_wait),
+            breaker=plan.breaker,
+        )
+        span.let(permit)
+        return self.room(plan, record, sent.turn, streamed=sent.call.stream) if permit.waited else seconds
+
+    def _place(self, target: Target) -> Place:
+        """Where `target` is, for the gates. Targets are few, and asked for often."""
+        known = self._places.get(id(target))
+        if known is None:
+            if len(self._places) >= _MOST_PLACES:
+                self._places.clear()
+            endpoint = target.endpoint
+            known = target, place_of(target.provider, target.model, endpoint.base_url, endpoint.headers)
+            self._places[id(target)] = known
+        return known[1]
+
+    async def _answer(self, plan: Plan, sent: AttemptScope, span: AttemptSpan, read: Read[A]) -> A:
         async with await self.open(plan, sent) as reply:
+            span.head(reply.headers)
             return await read(sent.target, sent.wire, reply)
 
     async def open(self, plan: Plan, sent: AttemptScope) -> AbstractAsyncContextManager[Reply]:

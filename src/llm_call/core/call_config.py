@@ -52,7 +52,6 @@ REQUEST_KEYS = (
 # Known from users' files, and not honoured yet: a case that asks for them says so instead of passing without them.
 NOT_YET = (
     "batch_mode",
-    "debug_mode",
     "image_directory",
     "max_concurrent",
     "max_image_size_kb",
@@ -69,7 +68,7 @@ class CallConfig(Struct, frozen=True, kw_only=True):
     """The keys around the request. `timeout` is in seconds and spans the whole call; `max_cost` is in US dollars.
 
     A `cache_key` lets the call be answered from the response cache, by what was answered under the same key to the same
-    question; `force_refresh` asks anew.
+    question; `force_refresh` asks anew. `debug_mode` has `test run` print the timeline of the case.
 
     `max_cost`, `max_total_tokens` and `max_total_attempts` bound everything that the call causes. `ladder` says what
     follows a rejected answer, rung by rung; `max_attempts_before_tool_use` and `max_attempts_before_human` say it in the
@@ -108,6 +107,7 @@ class CallConfig(Struct, frozen=True, kw_only=True):
     routing_key: str | None = None
     cache_key: str | None = None
     force_refresh: bool = False
+    debug_mode: bool = False
 
     def __post_init__(self) -> None:
         if self.timeout is not None and self.timeout <= 0:

@@ -10,6 +10,7 @@ from msgspec.structs import replace
 from llm_call.core.attempts import Attempts
 from llm_call.core.cache import Caching, MemoryCache, ResponseCache
 from llm_call.core.call_config import CallConfig, read_config
+from llm_call.core.domain.alert import Alert
 from llm_call.core.domain.bill import Pricing, known_price
 from llm_call.core.domain.embedding import Embeddings
 from llm_call.core.domain.errors import ConfigError
@@ -20,21 +21,25 @@ from llm_call.core.domain.review import Decision, Pending
 from llm_call.core.engine import Engine
 from llm_call.core.hooks import AttemptHook, CallHook
 from llm_call.core.live import LiveAnswer
-from llm_call.core.options import AskOptions, EmbedOptions, read_options, validators
+from llm_call.core.options import AskOptions, EmbedOptions, messages_of, read_options, storable, texts_of, validators
 from llm_call.core.plan import Plan, Simulated, without_people
 from llm_call.core.policy.budget import Budget
-from llm_call.core.policy.escalation import DEBUG_TOOLS, Ladder
+from llm_call.core.policy.escalation import ALWAYS, DEBUG_TOOLS, Ladder
 from llm_call.core.policy.hedging import HedgingPolicy
 from llm_call.core.policy.retry import RetryPolicy
-from llm_call.core.policy.retry_config import retry_policy
+from llm_call.core.policy.retry_config import retry_config
 from llm_call.core.portal import run_sync
 from llm_call.core.providers.registry import Target, TransportName
 from llm_call.core.providers.transports import TransportFactory, transport_factories
 from llm_call.core.retry import Chance
-from llm_call.core.review import Durable, Reviewer, ReviewRequest
+from llm_call.core.review import CallbackReviewer, Durable, Reviewer, ReviewRequest
 from llm_call.core.router import Router
-from llm_call.core.transport.base import Clock, Timeouts, Transport
-from llm_call.core.validation.base import Validator, written
+from llm_call.core.state.common import telling
+from llm_call.core.state.gates import GatePolicies, Gates
+from llm_call.core.state.store import SharedStore
+from llm_call.core.tools.config import Tooling, Toolset
+from llm_call.core.transport.base import Clock, SystemClock, Timeouts, Transport
+from llm_call.core.validation.base import Validator
 from llm_call.core.validation.schema import checker
 
 
@@ -49,6 +54,9 @@ class Client:
     `reviewer` has people decide what the ladder hands to them; without one, what `durable` makes of this client does. It
     keeps calls and reviews beyond the process, and is made on first use.
     `hedging` says when a second target is asked beside one that is late: never, unless it is given.
+    `tooling` is what the servers of `mcp_config` are started with; without it they have nothing of our environment.
+    `alert` hears of errors that leave a call: `Alerts.send`, for example. `gates` are the
+    breakers and limits before each place, whose state is shared through `store` where there is one.
     """
 
     def __init__(
@@ -67,6 +75,10 @@ class Client:
         cache: ResponseCache | None = None,
         reviewer: Reviewer | None = None,
         hedging: HedgingPolicy | None = None,
+        tooling: Tooling | None = None,
+        alert: Callable[[Alert], None] | None = None,
+        gates: GatePolicies | None = None,
+        store: SharedStore | None = None,
         durable: Callable[["Client"], Durable] | None = None,
     ) -> None:
         self.cache = cache or MemoryCache()
@@ -78,14 +90,26 @@ class Client:
         self._wraps: list[Callable[[Transport], Transport]] = []
         self._default_model = default_model
         self._timeouts = timeouts or Timeouts()
+        self._tooling = tooling or Tooling()
         self._retry = retry or RetryPolicy()
         self.pricing = pricing
-        self._call_hooks, self._attempt_hooks = tuple(call_hooks), tuple(attempt_hooks)
+        self._call_hooks, self._alert = tuple(call_hooks), alert
         self._make_durable = durable
         self._durable: Durable | None = None
         self._reviewer = reviewer
-        attempts = Attempts(self._transport, clock=clock, chance=chance, hooks=attempt_hooks, hedging=hedging)
-        self._engine = self._engine_of(attempts, reviewer or (_Handing(self) if durable else None))
+        clock = clock or SystemClock()
+        self._store = store
+        self._attempts = Attempts(
+            self._transport,
+            clock=clock,
+            chance=chance,
+            hooks=attempt_hooks,
+            hedging=hedging,
+            gates=Gates(gates, clock=clock, listen=None if alert is None else telling(alert), store=store),
+        )
+        self._engine = self._engine_of(
+            self._attempts, reviewer or (CallbackReviewer(self._handed_over) if durable else None)
+        )
 
     async def ask(self, prompt: str | Sequence[Message], **options: Unpack[AskOptions]) -> Result[Any]:
         """The model's answer to `prompt`, checked. A rejected answer is a result whose `ok` is false.
@@ -146,7 +170,7 @@ class Client:
             UnsupportedError: The model's dialect has no embeddings.
             LLMCallError: There is no answer; the error's trace tells what was tried.
         """
-        said = [message("user", text) for text in _texts(texts)]
+        said = [message("user", text) for text in texts_of(texts)]
         return await self._engine.embed(self.plan(said, default_validate=False, **options), dimensions)
 
     def embed_sync(
@@ -169,7 +193,7 @@ class Client:
             read = self._remembered(tuple((name, type(value), value) for name, value in options.items()))
         except TypeError:  # something in them, a schema for example, is no key
             read = read_options(options)
-        return self._plan(read.call, replace(read.request, messages=_messages(prompt, read.system)), read.validators)
+        return self._plan(read.call, replace(read.request, messages=messages_of(prompt, read.system)), read.validators)
 
     def prepare(self, config: Mapping[str, Any]) -> Plan:
         """The plan of the call that `config` (an `llm_config` dictionary) describes, checked without any I/O.
@@ -211,7 +235,9 @@ class Client:
             raise ConfigError(
                 "a durable call takes no api_key: it would have to be stored", hint="Set it in the configuration."
             )
-        return await self.durable().submit(_storable(plan.call, plan.validators), plan.request, key=key)
+        if plan.toolsets:
+            raise ConfigError("a durable call has no tools: a tool would run again", hint="Leave the servers out.")
+        return await self.durable().submit(storable(plan.call, plan.validators), plan.request, key=key)
 
     async def wait(self, what: Result[Any] | str, timeout: float | None = None) -> Result[Any]:  # noqa: ASYNC109  (its own word)
         """What a durable call comes to, or a call that a person is asked about, by its result or its id.
@@ -248,14 +274,27 @@ class Client:
         return self._plan(call, request, validators(call, call.validation))
 
     def engine_on(self, made: Callable[..., Attempts], reviewer: Reviewer | None) -> Engine:
-        """An engine like this client's own, on attempts that `made` makes from its transports and hooks."""
-        return self._engine_of(made(self._transport, hooks=self._attempt_hooks), reviewer)
+        """An engine like this client's own, on attempts that `made` makes from its transports, hooks and gates."""
+        return self._engine_of(made(self._transport, hooks=self._attempts.hooks, gates=self._attempts.gates), reviewer)
+
+    @contextmanager
+    def hooked(self, hook: AttemptHook) -> Iterator[None]:
+        """While it is open, the attempts of calls that begin are made inside `hook` too. Not for several threads."""
+        before = self._attempts.hooks
+        self._attempts.hooks = (*before, hook)
+        try:
+            yield
+        finally:
+            self._attempts.hooks = before
 
     async def close(self) -> None:
-        """Free the transports and the store. Calls that are under way end; durable ones go on elsewhere, or later."""
+        """Free the transports and the stores. Calls that are under way end; durable ones go on elsewhere, or later."""
         durable, self._durable = self._durable, None
         if durable is not None:
             await durable.close()
+        await self._attempts.gates.close()
+        if self._store is not None:
+            await self._store.close()
         transports, self._transports = self._transports, {}
         for transport in transports.values():
             await transport.close()
@@ -266,6 +305,9 @@ class Client:
     async def __aexit__(self, *_exception: object) -> None:
         await self.close()
 
+    async def _handed_over(self, request: ReviewRequest) -> Pending | Decision:
+        return await self.durable().review(request)
+
     def _engine_of(self, attempts: Attempts, reviewer: Reviewer | None) -> Engine:
         return Engine(
             attempts,
@@ -273,6 +315,7 @@ class Client:
             call_hooks=self._call_hooks,
             observe=self.router.observe,
             reviewer=reviewer,
+            alert=self._alert,
         )
 
     def _plan(self, call: CallConfig, request: Request, checks: tuple[Validator, ...]) -> Plan:
@@ -291,7 +334,8 @@ class Client:
         ladder = call.rungs()
         if self._reviewer is None and self._make_durable and any(rung.kind == "human" for rung in ladder or ()):
             self.durable()  # what it needs is missed here, not when the answer is there
-            call = _storable(call, checks)
+            call = storable(call, checks)
+        retry = None if call.retry_config is None else retry_config(call.retry_config)
         return Plan(
             model=model,
             request=request,
@@ -312,10 +356,11 @@ class Client:
             strict=call.strict,
             stream=call.stream,
             recovery=call.stream_recovery,
-            toolsets=_toolsets(call),
+            toolsets=self._toolsets(call),
             simulated=Simulated(rate_limits=int(call.simulate_rate_limit), primary_down=call.simulate_primary_failure),
             caching=self._caching(call),
-            retry=self._retry if call.retry_config is None else retry_policy(call.retry_config),
+            retry=self._retry if retry is None else retry.policy(),
+            breaker=None if retry is None else retry.breaker(),
             call=replace(call, api_key=None) if call.api_key else call,
             again=partial(self._again, checks),
         )
@@ -328,6 +373,10 @@ class Client:
         """The targets of the models that the ladder names."""
         models = [rung.model for rung in ladder if rung.model is not None]
         return {model: self.router.choose(model, request, strict=call.strict).targets for model in models}
+
+    def _toolsets(self, call: CallConfig) -> dict[str, Toolset]:
+        wanted = {ALWAYS: (call.mcp_config, None), DEBUG_TOOLS: (call.debug_tool_mcp_config, call.debug_tool_name)}
+        return {name: self._tooling.toolset(config, only) for name, (config, only) in wanted.items() if config}
 
     def _transport(self, name: TransportName) -> Transport:
         if name not in self._transports:
@@ -344,55 +393,3 @@ class Client:
 
 
 _REMEMBERED = 256
-
-
-class _Handing:
-    """Hands reviews to what keeps the calls of `client`."""
-
-    def __init__(self, client: Client) -> None:
-        self._client = client
-
-    async def review(self, request: ReviewRequest) -> Pending | Decision:
-        return await self._client.durable().review(request)
-
-
-def _storable(call: CallConfig, checks: tuple[Validator, ...]) -> CallConfig:
-    """`call` with its checks in words. The default one is among them, where it is wanted."""
-    return replace(call, validation=tuple(map(written, checks)), default_validate=False)
-
-
-def _toolsets(call: CallConfig) -> dict[str, Mapping[str, Any]]:
-    sets = {"": call.mcp_config, DEBUG_TOOLS: _only(call.debug_tool_mcp_config, call.debug_tool_name)}
-    return {name: servers for name, servers in sets.items() if servers}
-
-
-def _only(config: Mapping[str, Any] | None, name: str | None) -> Mapping[str, Any] | None:
-    """The one server that is named, where one is."""
-    servers = (config or {}).get("mcpServers")
-    if name is None or not isinstance(servers, Mapping):
-        return config
-    if name not in servers:
-        raise ConfigError(
-            f"debug_tool_name: there is no server {name!r} in debug_tool_mcp_config",
-            hint=f"There are {', '.join(servers) or 'none'}.",
-        )
-    return {"mcpServers": {name: servers[name]}}
-
-
-def _messages(prompt: str | Sequence[Message], system: str | None) -> tuple[Message, ...]:
-    said = (message("user", prompt),) if isinstance(prompt, str) else _checked(prompt)
-    return (message("system", system), *said) if system else said
-
-
-def _texts(texts: str | Sequence[str]) -> tuple[str, ...]:
-    if isinstance(texts, str):
-        return (texts,)
-    if isinstance(texts, Sequence) and all(isinstance(each, str) for each in texts):
-        return tuple(texts)
-    raise ConfigError("what is embedded is a text, or texts", hint='Give "...", or ["...", "..."].')
-
-
-def _checked(prompt: Sequence[Message]) -> tuple[Message, ...]:
-    if isinstance(prompt, Sequence) and all(isinstance(each, Message) for each in prompt):
-        return tuple(prompt)
-    raise ConfigError("a prompt is text, or messages", hint='Give "...", or [llm_call.message("user", "...")].')

@@ -4,7 +4,7 @@ Everything that happens is written into one record. What follows a failure or a 
 policies; how a request looks on the wire is the codec's business, how it travels is the transport's.
 """
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -12,6 +12,7 @@ from msgspec.structs import replace
 
 from llm_call.core.attempts import Attempts
 from llm_call.core.cache import CacheSlot, slot_of
+from llm_call.core.domain.alert import Alert
 from llm_call.core.domain.bill import Pricing, known_price
 from llm_call.core.domain.embedding import EmbeddingRequest, Embeddings
 from llm_call.core.domain.errors import LLMCallError
@@ -21,6 +22,8 @@ from llm_call.core.exchange import encode_embedding, read_embeddings
 from llm_call.core.hooks import AttemptScope, CallHook, CallScope, entered
 from llm_call.core.live import LiveAnswer
 from llm_call.core.plan import Plan
+from llm_call.core.policy.alert_levels import alert_of
+from llm_call.core.policy.escalation import ALWAYS
 from llm_call.core.providers.registry import Target
 from llm_call.core.record import CallRecord, Observer
 from llm_call.core.retry import Turn
@@ -34,7 +37,8 @@ class Engine:
     """Carries out plans.
 
     `attempts` makes the attempts; `pricing` knows what a charge comes to; the hooks are entered around every call;
-    `observe` hears what came of each attempt; `reviewer` has people decide.
+    `observe` hears what came of each attempt; `reviewer` has people decide; `alert` tells
+    people of errors that leave a call.
     """
 
     def __init__(
@@ -45,6 +49,7 @@ class Engine:
         call_hooks: Sequence[CallHook] = (),
         observe: Observer | None = None,
         reviewer: Reviewer | None = None,
+        alert: Callable[[Alert], None] | None = None,
     ) -> None:
         self._attempts = attempts
         self._now = attempts.clock.now
@@ -52,6 +57,7 @@ class Engine:
         self._call_hooks = tuple(call_hooks)
         self._observe = observe
         self._reviewer = reviewer
+        self._alert = alert
 
     async def execute(self, plan: Plan) -> Result[Any]:
         """What the call comes to. A rejected answer is a result too: its `ok` is false.
@@ -66,7 +72,7 @@ class Engine:
                 return await self._surrounded(plan, record, scope)
             return await self._rounds(plan, record, scope)
         except LLMCallError as error:
-            self._add_trace(error, record)
+            self._leave(error, record)
             raise
 
     async def _surrounded(self, plan: Plan, record: CallRecord, scope: CallScope) -> Result[Any]:
@@ -99,7 +105,7 @@ class Engine:
                 record.end_round("embed", response, judgement)
                 scope.result = result = record.result(response, judgement, self._now())
         except LLMCallError as error:
-            self._add_trace(error, record)
+            self._leave(error, record)
             raise
         return result
 
@@ -110,7 +116,7 @@ class Engine:
             def sent(target: Target) -> AttemptScope:
                 asked = EmbeddingRequest(model=target.model, texts=texts, dimensions=dimensions)
                 wire = encode_embedding(target, asked)
-                return AttemptScope(record.attempts + 1, target, wire, call=scope, request=plan.request, turn=turn)
+                return AttemptScope(record.number, target, wire, call=scope, request=plan.request, turn=turn)
 
             return await self._attempts.whole(plan, record, turn, sent, read_embeddings(len(texts)))
 
@@ -122,12 +128,13 @@ class Engine:
 
         Until its first event, retries and other targets are free; after it, another attempt may only go on where it
         repeats what was given (`Plan.recovery`). Leaving the context closes the request at the peer. A rejected answer
-        is not asked for again: the caller has seen it.
+        is not asked for again: the caller has seen it. A call whose tools are run for the model gives nothing before
+        the whole answer is there.
 
         Raises:
             LLMCallError: There is no answer; the error's trace tells what was tried.
         """
-        if plan.recovery == "buffer":
+        if plan.recovery == "buffer" or ALWAYS in plan.toolsets:
             yield LiveAnswer.of(await self.execute(replace(plan, stream=True)))
             return
         plan, record = self._ordered(plan), self._record(plan)
@@ -146,7 +153,7 @@ class Engine:
                 finally:
                     await stream.close()
         except LLMCallError as error:
-            self._add_trace(error, record)
+            self._leave(error, record)
             raise
 
     async def _begun(self, plan: Plan, record: CallRecord, scope: CallScope) -> Stream:
@@ -187,9 +194,11 @@ class Engine:
         record.end_round("cache", response, judgement)
         return record.result(response, judgement, self._now())
 
-    def _add_trace(self, error: LLMCallError, record: CallRecord) -> None:
-        """Every error that leaves the engine tells what was tried."""
+    def _leave(self, error: LLMCallError, record: CallRecord) -> None:
+        """Every error that leaves the engine tells what was tried, and people where it is worth that."""
         error.trace = error.trace or record.trace(self._now())
+        if self._alert is not None and (alert := alert_of(error)):
+            self._alert(alert)
 
 
 def _hooked(plan: Plan, scope: CallScope) -> Plan:

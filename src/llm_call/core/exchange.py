@@ -1,5 +1,6 @@
 """One exchange with a target: the request that goes out, fitted to what it takes, and the answer that comes back."""
 
+from asyncio import CancelledError
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
 from fnmatch import fnmatchcase
@@ -7,7 +8,7 @@ from fnmatch import fnmatchcase
 from msgspec.structs import replace
 
 from llm_call.core.domain.embedding import EmbeddingRequest, Embeddings
-from llm_call.core.domain.errors import APIError, LLMCallError, UnsupportedError
+from llm_call.core.domain.errors import APIError, LLMCallError, TransportError, UnsupportedError
 from llm_call.core.domain.events import Event, Folding, ResponseEnd
 from llm_call.core.domain.messages import Media
 from llm_call.core.domain.request import Request
@@ -15,10 +16,10 @@ from llm_call.core.domain.response import Response
 from llm_call.core.policy.fitting import fitted
 from llm_call.core.providers.registry import Target
 from llm_call.core.transport.base import Reply
-from llm_call.core.transport.deadline import within
+from llm_call.core.transport.deadline import is_late, within
 from llm_call.core.transport.masking import Secrets, secrets_of
 from llm_call.core.validation.asking import with_instruction
-from llm_call.core.wire.base import WireRequest
+from llm_call.core.wire.base import StreamDecoder, WireRequest
 from llm_call.core.wire.embedding import EMBEDDING_CODECS
 from llm_call.core.wire.native_schema import fitting_profile
 
@@ -115,15 +116,28 @@ async def streamed(target: Target, reply: Reply) -> AsyncGenerator[Event, None]:
         if not _is_success(reply):
             raise await _refusal(target, reply)
         chunks = reply.chunks()
-        async for chunk in chunks:
-            for event in decoder.feed(chunk):
-                if isinstance(event, ResponseEnd):
-                    await _drain(chunks)
+        try:
+            async for chunk in chunks:
+                for event in decoder.feed(chunk):
+                    if isinstance(event, ResponseEnd):
+                        await _drain(chunks)
+                        yield event
+                        return
                     yield event
-                    return
-                yield event
-        for event in decoder.close():
+        except TransportError as error:
+            last = _complete(decoder, error)
+        else:
+            last = decoder.close()
+        for event in last:
             yield event
+
+
+def _complete(decoder: StreamDecoder, error: TransportError) -> tuple[Event, ...]:
+    """The last events of a stream that broke off: an answer with its finish reason is whole, whatever follows it."""
+    try:
+        return decoder.close()
+    except LLMCallError:
+        raise error from None
 
 
 @contextmanager
@@ -137,14 +151,21 @@ def _masked(target: Target) -> Iterator[None]:
 
 
 async def _drain(chunks: AsyncIterator[bytes]) -> None:
-    """Read what closes a stream behind its answer: a connection that is read to its end can serve another request."""
+    """Read what closes a stream behind its answer: a connection that is read to its end can serve another request.
+
+    Where the call's time ends meanwhile, the answer is there all the same.
+    """
 
     async def drain() -> None:
         async for _ in chunks:
             pass
 
-    with suppress(TimeoutError, LLMCallError):
-        await within(_LINGER, drain())
+    try:
+        with suppress(TimeoutError, LLMCallError):
+            await within(_LINGER, drain())
+    except CancelledError as error:
+        if not is_late(error):
+            raise
 
 
 async def _refusal(target: Target, reply: Reply) -> APIError:

@@ -6,12 +6,14 @@ from functools import cache
 from typing import Any, TypedDict
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from llm_call.core.call_config import CallConfig, Recovery, converted, read_call, read_validator
 from llm_call.core.domain.errors import ConfigError
+from llm_call.core.domain.messages import Message, message
 from llm_call.core.domain.request import OutputSpec, Request, Settings, Tool, ToolChoice, ToolMode
 from llm_call.core.policy.escalation import Rung, RungKind
-from llm_call.core.validation.base import Validator, build
+from llm_call.core.validation.base import Validator, build, written
 
 Check = str | Mapping[str, Any] | Validator
 
@@ -162,3 +164,41 @@ def _tool_choice(choice: ToolMode | ToolChoice | None) -> ToolChoice | None:
     if choice is None or isinstance(choice, ToolChoice):
         return choice
     return converted({"mode": choice}, ToolChoice)
+
+
+def storable(call: CallConfig, checks: tuple[Validator, ...]) -> CallConfig:
+    """`call` with its checks in words. The default one is among them, where it is wanted.
+
+    Raises:
+        ConfigError: One cannot be written down.
+    """
+    return replace(call, validation=tuple(map(written, checks)), default_validate=False)
+
+
+def messages_of(prompt: str | Sequence[Message], system: str | None) -> tuple[Message, ...]:
+    """The messages that `prompt` and `system` mean.
+
+    Raises:
+        ConfigError: It is neither a text nor messages.
+    """
+    said = (message("user", prompt),) if isinstance(prompt, str) else _checked(prompt)
+    return (message("system", system), *said) if system else said
+
+
+def texts_of(texts: str | Sequence[str]) -> tuple[str, ...]:
+    """What is embedded.
+
+    Raises:
+        ConfigError: It is neither a text nor texts.
+    """
+    if isinstance(texts, str):
+        return (texts,)
+    if isinstance(texts, Sequence) and all(isinstance(each, str) for each in texts):
+        return tuple(texts)
+    raise ConfigError("what is embedded is a text, or texts", hint='Give "...", or ["...", "..."].')
+
+
+def _checked(prompt: Sequence[Message]) -> tuple[Message, ...]:
+    if isinstance(prompt, Sequence) and all(isinstance(each, Message) for each in prompt):
+        return tuple(prompt)
+    raise ConfigError("a prompt is text, or messages", hint='Give "...", or [llm_call.message("user", "...")].')

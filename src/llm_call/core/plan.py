@@ -11,12 +11,14 @@ from llm_call.core.call_config import CallConfig, Recovery
 from llm_call.core.domain.request import Request
 from llm_call.core.domain.result import Result
 from llm_call.core.domain.trace import Skipped
+from llm_call.core.policy.breaker import BreakerPolicy
 from llm_call.core.policy.budget import Budget
 from llm_call.core.policy.escalation import Ladder, default_ladder
 from llm_call.core.policy.onward import TargetFacts, onward
 from llm_call.core.policy.retry import RetryPolicy
 from llm_call.core.providers.registry import Target
 from llm_call.core.routes import Order
+from llm_call.core.tools.config import Toolset
 from llm_call.core.transport.base import Timeouts
 from llm_call.core.validation.base import Validator
 
@@ -39,7 +41,7 @@ class Plan(Struct, frozen=True, kw_only=True):
     seen a part: it is asked for again and continued where it repeats that part (`verified`), it ends with an error
     (`off`), or nothing is given before the whole is there and accepted (`buffer`).
     `toolsets` are MCP servers by the name of their set; those of the set "" are there from the first round on. `call` is what was asked for in the
-    words of `llm_config`, without its key; `again` carries it out otherwise, where a person has it go on.
+    words of `llm_config`, without its key; `again` carries it out otherwise, where a person has it go on. `breaker` is one of the call's own, in the place of the client's.
     """
 
     model: str
@@ -50,6 +52,7 @@ class Plan(Struct, frozen=True, kw_only=True):
     elsewhere: Mapping[str, tuple[Target, ...]] = {}
     validators: tuple[Validator, ...] = ()
     retry: RetryPolicy = RetryPolicy()
+    breaker: BreakerPolicy | None = None
     budget: Budget = Budget()
     rounds: int = 3
     ladder: Ladder | None = None
@@ -57,7 +60,7 @@ class Plan(Struct, frozen=True, kw_only=True):
     strict: bool = False
     stream: bool = False
     recovery: Recovery = "verified"
-    toolsets: Mapping[str, Mapping[str, Any]] = {}
+    toolsets: Mapping[str, Toolset] = {}
     simulated: Simulated = Simulated()
     caching: Caching | None = None
     call: CallConfig = CallConfig()

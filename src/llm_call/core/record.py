@@ -1,6 +1,6 @@
 """What has happened so far in one call: the open round, the closed ones, and what they cost."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from decimal import Decimal
 from types import TracebackType
 from typing import Any, Self
@@ -11,10 +11,11 @@ from llm_call.core.domain.bill import Bill, Charge, Pricing
 from llm_call.core.domain.errors import AllTargetsFailedError, LLMCallError, PolicyError
 from llm_call.core.domain.response import Notice, Response, Usage
 from llm_call.core.domain.result import Result
-from llm_call.core.domain.trace import Attempt, Failure, Round, Skipped, Trace
+from llm_call.core.domain.trace import Attempt, Failure, Round, Skipped, Timings, ToolRun, Trace
 from llm_call.core.policy.budget import Budget, Spent
 from llm_call.core.providers.registry import Target
 from llm_call.core.retry import Turn
+from llm_call.core.state.gates import Permit
 from llm_call.core.validation.judging import Judgement
 
 Observer = Callable[[Target, float, LLMCallError | None, float], None]
@@ -24,7 +25,7 @@ Observer = Callable[[Target, float, LLMCallError | None, float], None]
 class CallRecord:
     """Written by the engine, an attempt and a round at a time. Times are in seconds from `started`.
 
-    `attempts` is how many there were, in all rounds.
+    `attempts` is how many requests were sent in all rounds, `number` the one of the next attempt.
     """
 
     def __init__(
@@ -43,10 +44,12 @@ class CallRecord:
         self.started = started
         self._rounds: list[Round] = []
         self._attempts: list[Attempt] = []
+        self._tools: list[ToolRun] = []
         self._last_errors: dict[str, LLMCallError] = {}
         self._pricing = pricing
         self._charges: list[Charge] = []
         self.attempts = 0
+        self.number = 1
         self._skipped = skipped
         self.observe = observe
 
@@ -82,7 +85,12 @@ class CallRecord:
             self._last_errors[attempt.target] = error
         if charge is not None:
             self._charges.append(charge)
-        self.attempts += 1
+        self.attempts += attempt.sent
+        self.number += 1
+
+    def add_tool(self, run: ToolRun) -> None:
+        """A tool was run for the model."""
+        self._tools.append(run)
 
     def _usage(self) -> Usage:
         usages = [charge.usage for charge in self._charges]
@@ -111,16 +119,19 @@ class CallRecord:
                 attempts=tuple(self._attempts),
                 verdicts=judgement.verdicts,
                 response=response,
+                tools=tuple(self._tools),
             )
         )
-        self._attempts = []
+        self._attempts, self._tools = [], []
 
     def trace(self, now: float) -> Trace:
         """Everything so far, an unfinished round included."""
         rounds = tuple(self._rounds)
         if self._attempts:
             rung = "reask" if rounds else "ask"
-            rounds += (Round(number=len(rounds) + 1, rung=rung, attempts=tuple(self._attempts)),)
+            rounds += (
+                Round(number=len(rounds) + 1, rung=rung, attempts=tuple(self._attempts), tools=tuple(self._tools)),
+            )
         return Trace(model=self._model, rounds=rounds, duration=now - self.started, skipped=self._skipped)
 
     def result(self, response: Response, judgement: Judgement, now: float) -> Result[Any]:
@@ -154,7 +165,11 @@ _SEVERAL = 2
 
 
 class AttemptSpan:
-    """The span of one attempt. It writes itself into the record once: answered, failed, or left before its end."""
+    """The span of one attempt. It writes itself into the record once: answered, failed, or left before its end.
+
+    `let` and `head` are told when the attempt had leave to go out, and when the head of its reply was there. What came
+    of it is told to the one who gave that leave.
+    """
 
     def __init__(self, record: CallRecord, target: Target, turn: Turn, now: Callable[[], float]) -> None:
         self._record = record
@@ -163,20 +178,35 @@ class AttemptSpan:
         self._now = now
         self._begun = now()
         self._written = False
-        self._heard = False
+        self._permit: Permit | None = None
+        self._head: float | None = None
+        self._first_event: float | None = None
+        self._headers: Mapping[str, str] = {}
+
+    def let(self, permit: Permit) -> None:
+        """The request leaves now."""
+        self._permit = permit
+
+    def head(self, headers: Mapping[str, str]) -> None:
+        """The head of the reply is there."""
+        self._head = self._now() - self._begun
+        self._headers = headers
 
     def heard(self) -> float:
         """A stream has begun: that is what its caller has waited for. How long, in seconds."""
-        self._heard = True
+        self._first_event = self._now() - self._begun
         self._observe(None)
-        return self._now() - self._begun
+        return self._first_event
 
     def answered(self, usage: Usage) -> float:
         """The attempt gave an answer that used so many tokens. How long it took, in seconds."""
-        if not self._heard:
+        if self._first_event is None:
             self._observe(None)
+        seconds = self._now() - self._begun
+        if self._permit is not None:
+            self._permit.succeeded(seconds - self._permit.waited, self._headers, usage)
         self._write(usage=usage, error=None, failure=None)
-        return self._now() - self._begun
+        return seconds
 
     def __enter__(self) -> Self:
         return self
@@ -187,9 +217,13 @@ class AttemptSpan:
         if self._written:
             return
         if isinstance(error, LLMCallError):
-            self._observe(error)
+            if self._permit is not None:
+                self._permit.failed(error, self._now() - self._begun - self._permit.waited)
+                self._observe(error)
             self._write(usage=None, error=error, failure=error.failure())
         else:
+            if self._permit is not None:
+                self._permit.release()
             why = "the caller left before the end" if error is None else type(error).__name__
             self._write(usage=None, error=None, failure=Failure(kind="Abandoned", message=why))
 
@@ -200,22 +234,27 @@ class AttemptSpan:
 
     def _write(self, *, usage: Usage | None, error: LLMCallError | None, failure: Failure | None) -> None:
         self._written = True
+        duration = self._now() - self._begun
+        held = 0.0 if self._permit is None else self._permit.waited
         attempt = Attempt(
-            number=self._record.attempts + 1,
+            number=self._record.number,
             target=self._target.name,
             started=self._begun - self._record.started,
-            duration=self._now() - self._begun,
+            duration=duration,
             wait=self._turn.wait,
             why=self._turn.why,
             usage=usage,
             failure=failure,
+            timings=Timings(held=held, head=self._head, first_event=self._first_event, end=duration),
+            sent=self._permit is not None,
         )
         self._record.add_attempt(
-            attempt, charge=_charge(self._target, usage) if usage is not None else None, error=error
+            attempt, charge=charge_of(self._target, usage) if usage is not None else None, error=error
         )
 
 
-def _charge(target: Target, usage: Usage) -> Charge:
+def charge_of(target: Target, usage: Usage) -> Charge:
+    """What an attempt at `target` is charged for."""
     prices = target.profile.prices
     provider = target.provider if target.listed else "custom"
     return Charge(provider=provider, model=target.model, usage=usage, prices=prices)

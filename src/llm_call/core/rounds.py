@@ -9,17 +9,18 @@ from llm_call.core.attempts import Attempts
 from llm_call.core.domain.bill import Bill
 from llm_call.core.domain.errors import ConfigError, LLMCallError, NoEligibleTargetError, PolicyError, ValidatorError
 from llm_call.core.domain.request import Request
-from llm_call.core.domain.response import Response
+from llm_call.core.domain.response import Notice, Response
 from llm_call.core.domain.result import Result
 from llm_call.core.exchange import encode, whole
 from llm_call.core.hooks import AttemptScope, CallScope
 from llm_call.core.plan import Plan
-from llm_call.core.policy.escalation import Event, Rung, Standing, climb
+from llm_call.core.policy.escalation import ALWAYS, Event, Rung, Standing, climb
 from llm_call.core.providers.registry import Target
 from llm_call.core.record import CallRecord
 from llm_call.core.retry import Turn
 from llm_call.core.review import Reviewer, ReviewRequest
 from llm_call.core.settling import HUMAN, reviewed
+from llm_call.core.tools.config import Toolset
 from llm_call.core.validation.base import Answer, Context
 from llm_call.core.validation.judging import Judgement, judge
 from llm_call.core.validation.reask import fingerprint, reask
@@ -104,18 +105,18 @@ class Rounds:
 
     async def _round(self, standing: Standing) -> Judged:
         """One question, and what the checks say of its answer."""
-        plan, request, name = self._plan, self._plan.request, "ask"
-        if standing.rung >= 0:
-            rung = self._rung(standing)
-            name = rung.kind
+        plan, request = self._plan, self._plan.request
+        rung = self._rung(standing) if standing.rung >= 0 else None
+        if rung is not None:
             if standing.rounds == 1:
                 self._record.allow(rung.share, self._attempts.clock.now())
             if rung.model is not None:
                 plan = replace(plan, targets=plan.elsewhere[rung.model])
             request = self._question(rung)
-        response = await self._hedged(plan, request)
+        toolset = plan.toolsets.get(rung.tools if rung and rung.tools else ALWAYS)
+        response = await (self._with_tools(plan, request, toolset) if toolset else self._hedged(plan, request))
         judged = Judged(response=response, judgement=judged_of(plan, self._record.rounds + 1, response))
-        self._record.end_round(name, response, judged.judgement)
+        self._record.end_round(rung.kind if rung else "ask", response, judged.judgement)
         return judged
 
     def _question(self, rung: Rung) -> Request:
@@ -133,12 +134,37 @@ class Rounds:
         async def attempt(turn: Turn) -> Response:
             def sent(target: Target) -> AttemptScope:
                 wire = encode(target, request, stream=plan.stream or target.profile.stream_only, strict=plan.strict)
-                number = self._record.attempts + 1
+                number = self._record.number
                 return AttemptScope(number, target, wire, call=self._scope, request=request, turn=turn)
 
             return await self._attempts.whole(plan, self._record, turn, sent, whole)
 
         return await self._attempts.run(plan, self._record, attempt)
+
+    async def _with_tools(self, plan: Plan, request: Request, toolset: Toolset) -> Response:
+        """The answer of a model whose calls of tools are run for it, each of its turns an attempt or more."""
+        from llm_call.core.tools.conversing import converse  # noqa: PLC0415  (start-up: few calls have tools)
+        from llm_call.core.tools.mcp import open_tools  # noqa: PLC0415  (start-up: few calls have tools)
+
+        def left() -> float | None:
+            deadline = self._record.deadline
+            return None if deadline is None else max(0.0, deadline - self._attempts.clock.now())
+
+        taken = [tool.name for tool in request.tools]
+        async with open_tools(toolset.servers, only=toolset.only, settings=toolset.settings, taken=taken) as box:
+            said = await converse(
+                lambda asked: self._hedged(plan, asked),
+                request,
+                box,
+                toolset.settings,
+                left=left,
+                observe=self._record.add_tool,
+                now=self._attempts.clock.now,
+            )
+        notes = tuple(
+            Notice(field="tools", fate="dropped", message=note) for note in (*box.notes, said.exhausted) if note
+        )
+        return replace(said.response, notices=(*said.response.notices, *notes)) if notes else said.response
 
     async def _hedged(self, plan: Plan, request: Request) -> Response:
         def is_good(response: Response) -> bool:

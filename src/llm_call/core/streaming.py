@@ -1,6 +1,5 @@
 """A streamed answer: attempts until one begins, and, where it breaks off, others that are verified to go on from there."""
 
-import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import AsyncExitStack, ExitStack, aclosing
 
@@ -17,6 +16,7 @@ from llm_call.core.domain.response import Response
 from llm_call.core.exchange import encode, noted, streamed
 from llm_call.core.hooks import AttemptScope, CallScope, entered
 from llm_call.core.plan import Plan
+from llm_call.core.policy.outcome import classify
 from llm_call.core.record import AttemptSpan, CallRecord
 from llm_call.core.restart import DiffersError, Verifier, is_repeatable, text_of
 from llm_call.core.retry import Turn
@@ -103,13 +103,15 @@ class Stream:
         broken = self._broken(error)
         await attempt.fail(broken)
         self._current = None
-        if self._plan.recovery == "off" or not is_repeatable(self._delivered) or not error.retryable:
+        if self._plan.recovery == "off" or not is_repeatable(self._delivered) or classify(error) == "never":
             raise broken from error
+        # What fell silent after it had begun is no silent route: it may be asked again, like one that was cut off.
+        failed = broken if isinstance(error, AttemptTimeoutError) else error
         try:
-            await self._loop.failed(error)
+            await self._loop.failed(failed)
             await self.begin()
         except LLMCallError as last:
-            raise (broken if last is error else self._broken(last)) from last
+            raise (broken if last is failed else self._broken(last)) from last
 
     async def _differs(self, attempt: _Attempt) -> StreamInterruptedError:
         error = StreamInterruptedError(
@@ -132,9 +134,10 @@ class Stream:
             ending = stack.enter_context(ExitStack())  # left with the attempt, which may be before its context
             span = ending.enter_context(AttemptSpan(record, target, turn, attempts.clock.now))
             wire = encode(target, plan.request, stream=True, strict=plan.strict)
-            sent = AttemptScope(record.attempts + 1, target, wire, call=self._scope, request=plan.request, turn=turn)
+            sent = AttemptScope(record.number, target, wire, call=self._scope, request=plan.request, turn=turn)
+            seconds = await attempts.let(plan, record, span, sent, seconds)
             ending.enter_context(entered(attempts.hooks, sent))
-            first, rest = await in_time(seconds, plan, self._first(sent, self._patience(turn), stack))
+            first, rest = await in_time(seconds, plan, self._first(sent, span, self._patience(turn), stack))
             sent.first_event = span.heard()
             attempts.hedges.observe((target.name, True), sent.first_event)
             attempt = _Attempt(sent, span, _joined(first, rest))
@@ -151,13 +154,13 @@ class Stream:
         return plan.timeouts.first_token_reasoning if profile.reasoning else plan.timeouts.first_token
 
     async def _first(
-        self, sent: AttemptScope, patience: float | None, stack: AsyncExitStack
+        self, sent: AttemptScope, span: AttemptSpan, patience: float | None, stack: AsyncExitStack
     ) -> tuple[Event, AsyncIterator[Event]]:
         """The first event of a stream, and the others; `stack` closes it."""
         if patience is None:
-            return await self._begun(sent, stack)
+            return await self._begun(sent, span, stack)
         try:
-            return await within(patience, self._begun(sent, stack))
+            return await within(patience, self._begun(sent, span, stack))
         except TimeoutError as error:
             raise AttemptTimeoutError(
                 f"no first token within {patience:g} s, and another target is left",
@@ -165,8 +168,11 @@ class Stream:
                 hint="Raise the setting timeouts.first_token.",
             ) from error
 
-    async def _begun(self, sent: AttemptScope, stack: AsyncExitStack) -> tuple[Event, AsyncIterator[Event]]:
+    async def _begun(
+        self, sent: AttemptScope, span: AttemptSpan, stack: AsyncExitStack
+    ) -> tuple[Event, AsyncIterator[Event]]:
         reply = await stack.enter_async_context(await self._attempts.open(self._plan, sent))
+        span.head(reply.headers)
         events = self._timed(streamed(sent.target, reply))
         await stack.enter_async_context(aclosing(events))
         return await anext(events), events
@@ -176,10 +182,9 @@ class Stream:
         deadline, now = self._record.deadline, self._attempts.clock.now
         async with aclosing(events):
             while True:
-                left = None if deadline is None else max(0.0, deadline - now())
+                following = anext(events)
                 try:
-                    async with asyncio.timeout(left):
-                        event = await anext(events)
+                    event = await (following if deadline is None else within(max(0.0, deadline - now()), following))
                 except StopAsyncIteration:
                     return
                 except TimeoutError as error:

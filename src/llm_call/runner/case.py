@@ -7,6 +7,7 @@ from typing import Any, Literal
 import msgspec
 from msgspec import Struct
 
+from llm_call.core.domain.bill import Charge
 from llm_call.core.domain.errors import ConfigError
 from llm_call.core.domain.keys import canonical_keys
 from llm_call.core.domain.response import Usage
@@ -52,7 +53,8 @@ class CaseResult(Struct, frozen=True, kw_only=True):
     """What became of a case.
 
     `outcome` is already judged against `expected`; `why` says in one line what led to it. `unchecked`: the answer was
-    taken as it came. `model` was asked, `answered_by` answered. `duration` is in seconds, `cost` in US dollars.
+    taken as it came. `model` was asked, `answered_by` answered. `duration` is in seconds, `cost` in US dollars: that of
+    the `charges`. `debug`: the case asks for its timeline.
     """
 
     test_case_id: str
@@ -70,7 +72,9 @@ class CaseResult(Struct, frozen=True, kw_only=True):
     failure: Failure | None = None
     usage: Usage | None = None
     cost: Decimal | None = None
+    charges: tuple[Charge, ...] = ()
     trace: Trace | None = None
+    debug: bool = False
 
 
 def read_case(entry: Entry) -> Case:

@@ -16,6 +16,7 @@ from llm_call.core.domain.errors import ConfigError, LLMCallError, MissingCreden
 from llm_call.core.domain.result import Result
 from llm_call.core.domain.trace import Failure
 from llm_call.core.domain.verdict import Verdict
+from llm_call.core.timeline import one_line
 from llm_call.runner.case import DEFAULT_PRIORITY, Case, CaseResult, Entry, configuration, read_case
 
 _SHORTEST_SECRET = 8  # characters: something shorter is no key, and hiding it would hide ordinary words
@@ -130,7 +131,7 @@ def check(client: Client[P], entry: Entry, *, name: str, model: str | None, guar
         return _with_error(result, error, where=where)
     if not case.enabled:
         return replace(result, why="disabled in the file")
-    result = replace(result, expected=case.expect)
+    result = replace(result, expected=case.expect, debug=case.llm_config.get("debug_mode") is True)
     try:
         plan = client.prepare(guard(configuration(case, model)))
     except MissingCredentialError as error:
@@ -158,14 +159,6 @@ def reason(error: BaseException) -> str:
     if not isinstance(error, LLMCallError):
         return f"{type(error).__name__}: {one_line(str(error))}"
     return one_line(f"{error.message} ({error.hint})" if error.hint else error.message)
-
-
-def one_line(text: str) -> str:
-    """`text` on one line; what cannot be printed is escaped, so that no answer can steer a terminal."""
-    line = " ".join(text.split())
-    if line.isprintable():
-        return line
-    return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in line)
 
 
 async def _work_off(
@@ -228,6 +221,7 @@ def _with_answer(result: CaseResult, answer: Result[Any]) -> CaseResult:
         verdicts=answer.verdicts,
         usage=answer.usage,
         cost=answer.cost,
+        charges=answer.bill.charges,
         trace=answer.trace,
     )
 

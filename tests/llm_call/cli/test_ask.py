@@ -58,45 +58,72 @@ def test_a_rejected_answer_is_not_on_standard_output_and_exits_with_1(shell: Mak
 
 def test_checks_take_values_of_every_kind(shell: Make) -> None:
     done = shell(chat_reply("hello, world"))(
-        "ask", "hi", "-v", "length:min_length=3,max_length=20", "-v", "contains:text=hello, world", "-v", 'contains:text=["hello","world"]', "--trace"
+        "ask", "hi", "-v", "length:min_length=3,max_length=20", "-v", "contains:text=hello, world", "-v", 'contains:text=["hello","world"]', "--debug"
     )  # fmt: skip
     assert done.exit_code == 0, done.stderr
-    assert done.stderr.count("valid    contains") == 2
+    assert "  valid: response_not_empty, length, contains, contains\n" in done.stderr
 
 
-def test_the_trace_is_a_timeline_on_standard_error(shell: Make) -> None:
-    done = shell(SILENT, chat_reply("hello"))("ask", "hi", "-m", "openai/a", "--fallback", "openai/b", "--trace")
+def told(stderr: str) -> tuple[list[str], list[str]]:
+    """What `--debug` tells of each attempt as it goes, and the whole at the end."""
+    live, _, whole = stderr.partition("\n\n")
+    return live.splitlines(), whole.splitlines()
+
+
+def test_debug_tells_each_attempt_and_then_the_whole_on_standard_error(shell: Make) -> None:
+    done = shell(SILENT, chat_reply("hello", prompt_tokens=3, completion_tokens=4))(
+        "ask", "hi", "-m", "openai/a", "--fallback", "openai/b", "--debug"
+    )
     assert done.stdout == "hello\n"
-    lines = done.stderr.splitlines()
-    assert lines[0] == "round 1: ask"
-    assert "openai/a" in lines[1]
-    assert "AttemptTimeoutError" in lines[1]
-    assert "openai/b" in lines[2]
-    assert "answered" in lines[2]
+    live, whole = told(done.stderr)
+    assert [line.split("s  ", 1)[1].split(":")[0] for line in live] == [
+        "attempt 1 openai/a ...",
+        "attempt 1 openai/a",
+        "attempt 2 openai/b ... (AttemptTimeoutError)",
+        "attempt 2 openai/b",
+    ]
+    assert whole[0] == "round 1: ask"
+    assert whole[1].endswith(" s  AttemptTimeoutError scripted: silent")
+    assert whole[2].endswith(" s  answered (after AttemptTimeoutError), 3 tokens in, 4 out")
+    assert whole[3] == "  answer scripted: stop: [5 characters, sha256 2cf24dba]"
+    assert whole[4] == "  valid: response_not_empty"
 
 
-def test_the_trace_begins_with_what_was_not_tried(shell: Make) -> None:
-    done = shell(chat_reply("hello"))("ask", "hi", "-m", "openai/a", "--fallback", "anthropic/b", "--trace")
-    assert done.stderr.startswith("skipped anthropic/b: anthropic needs a key. Set ANTHROPIC_API_KEY")
+def test_debug_shows_answers_where_that_is_asked_for(shell: Make) -> None:
+    done = shell(chat_reply("no"), chat_reply("no, \x1b[2Jnever"))(
+        "ask", "hi", "-v", "contains:text=yes", "--rounds", "2", "--debug", "--payloads"
+    )
+    whole = told(done.stderr)[1]
+    assert "  answer scripted: stop: no" in whole
+    assert "  answer scripted: stop: no, \\x1b[2Jnever" in whole
+    alone = shell(chat_reply("no"))("ask", "hi", "--payloads")
+    assert (alone.exit_code, alone.stdout) == (2, "")
+
+
+def test_the_timeline_begins_with_what_was_not_tried(shell: Make) -> None:
+    done = shell(chat_reply("hello"))("ask", "hi", "-m", "openai/a", "--fallback", "anthropic/b", "--debug")
+    assert told(done.stderr)[1][0].startswith("skipped anthropic/b: anthropic needs a key. Set ANTHROPIC_API_KEY")
 
 
 @pytest.mark.parametrize(("installed", "times"), [(False, 1), (True, 0)])
-def test_the_trace_says_once_that_prices_are_an_extra(
+def test_debug_says_once_that_prices_are_an_extra(
     shell: Make, monkeypatch: pytest.MonkeyPatch, installed: bool, times: int
 ) -> None:
     monkeypatch.setattr(catalog, "find_spec", lambda name: object() if installed else None)
     done = shell(chat_reply("{}"), chat_reply("ok"))(
-        "ask", "hi", "-m", "openai/gpt-4o", "-v", "contains:text=ok", "--trace"
+        "ask", "hi", "-m", "openai/gpt-4o", "-v", "contains:text=ok", "--debug"
     )
     assert done.stderr.count('pip install "llm-call[prices]"') == times
 
 
-def test_the_trace_is_told_where_no_answer_came_too(shell: Make) -> None:
-    done = shell(error_reply(401))("ask", "hi", "--trace")
+def test_the_timeline_is_shown_where_no_answer_came_too(shell: Make) -> None:
+    done = shell(error_reply(401))("ask", "hi", "--debug")
     assert done.exit_code == 4
-    assert done.stderr.startswith("round 1: ask\n")
-    assert "AuthenticationError" in done.stderr.splitlines()[1]
-    assert done.stderr.splitlines()[-1].startswith("error: ")
+    whole = told(done.stderr)[1]
+    assert whole[0] == "round 1: ask"
+    assert "AuthenticationError" in whole[1]
+    assert whole[-2].startswith("error: ")
+    assert whole[-1].startswith("trace ")
 
 
 def test_a_stream_is_printed_as_it_comes(shell: Make) -> None:
@@ -145,7 +172,11 @@ def test_several_failed_attempts_are_told_line_by_line(shell: Make) -> None:
         "ask", "hi", "-m", "openai/a", "--fallback", "openai/b"
     )
     assert done.exit_code == 4
-    assert [line.strip().split(":")[0] for line in done.stderr.splitlines()[1:]] == ["openai/a", "openai/b", "openai/b"]
+    assert [line.strip().split(":")[0] for line in done.stderr.splitlines()[1:-1]] == [
+        "openai/a",
+        "openai/b",
+        "openai/b",
+    ]
 
 
 @pytest.mark.parametrize("content", ["{", "[1]", "\x80"], ids=["broken", "no object", "no text"])
@@ -200,7 +231,7 @@ def test_the_key_for_a_server_is_taken_from_the_variable_that_is_named(
 ) -> None:
     monkeypatch.setenv("HOUSE_KEY", "house-secret")
     ours = shell(chat_reply("hello"))
-    done = ours("ask", "hi", "-m", "x", "--api-base", "http://127.0.0.1:9/v1", "--api-key-env", "HOUSE_KEY", "--trace")
+    done = ours("ask", "hi", "-m", "x", "--api-base", "http://127.0.0.1:9/v1", "--api-key-env", "HOUSE_KEY", "--debug")
     assert "house-secret" in str(dict(ours.transport.endpoints[0].headers))
     assert "house-secret" not in done.stdout + done.stderr
 

@@ -32,7 +32,9 @@ def test_each_line_of_a_pipe_is_a_turn_and_only_answers_are_on_standard_output(s
 def test_an_error_is_one_line_and_the_conversation_goes_on(shell: Make) -> None:
     done = shell(error_reply(401, message="bad key"), stream_reply(["two"]))("chat", input="first\nsecond\n")
     assert (done.exit_code, done.stdout) == (4, "two\n")
-    assert len(done.stderr.splitlines()) == 1
+    error, trace = done.stderr.splitlines()
+    assert error.startswith("error: ")
+    assert trace.startswith("trace ")
     assert "bad key" in done.stderr
     assert [each.text for each in api.chat(api.conversations()[0].id).messages] == ["second", "two"]
 

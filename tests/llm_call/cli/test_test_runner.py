@@ -4,6 +4,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,9 @@ class ScriptedClient:
         return ScriptedPlan(
             model=config["model"], checks=() if config.get("default_validate") is False else ("contains",)
         )
+
+    def hooked(self, hook: object) -> nullcontext[None]:
+        return nullcontext()
 
     async def execute(self, plan: ScriptedPlan) -> Result[Any]:
         self.calls += 1

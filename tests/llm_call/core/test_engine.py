@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from llm_call.core.attempts import Attempts
+from llm_call.core.domain.alert import Alert
 from llm_call.core.domain.errors import (
     AllTargetsFailedError,
     AttemptTimeoutError,
@@ -22,6 +23,7 @@ from llm_call.core.domain.errors import (
     DeadlineExceededError,
     LLMCallError,
     OutputError,
+    OverloadedError,
     ProtocolError,
     RateLimitError,
     ServerError,
@@ -80,7 +82,8 @@ class Run:
     def __init__(self, *steps: Step) -> None:
         self.clock = FakeClock()
         self.transport = ScriptedTransport(*steps)
-        self.engine = Engine(Attempts(lambda _name: self.transport, clock=self.clock, chance=lambda: 0.5))
+        self.attempts = Attempts(lambda _name: self.transport, clock=self.clock, chance=lambda: 0.5)
+        self.engine = Engine(self.attempts)
 
     def execute(self, plan: Plan) -> Result[Any]:
         return self.clock.run(self.engine.execute(plan))
@@ -503,3 +506,39 @@ def test_whatever_the_peer_does_a_call_ends_within_its_limits(
     assert len(trace.attempts) == len(run.transport.requests)
     assert run.clock.now() <= seconds + 1e-6
     assert len(run.transport.requests) <= attempts
+
+
+def test_people_are_told_of_an_error_that_leaves_a_call_and_of_no_other() -> None:
+    told: list[Alert] = []
+    run = Run(error_reply(503), chat_reply("fine"), error_reply(503))
+    engine = Engine(run.attempts, alert=told.append)
+    assert run.clock.run(engine.execute(plan())).ok
+    assert told == []
+    with pytest.raises(OverloadedError):
+        run.clock.run(engine.execute(plan()))
+    assert [(alert.kind, alert.subject) for alert in told] == [("target_failed", "one")]
+
+
+@pytest.mark.parametrize("streamed", ["whole", "live"])
+def test_an_answer_that_is_there_outlives_the_time_that_ends_while_its_connection_is_read_on(streamed: str) -> None:
+    *pieces, done = stream_reply(["hel", "lo"]).pieces
+    usage = b'data: {"id":"x","model":"m","choices":[],"usage":{"prompt_tokens":1,"completion_tokens":2}}\n\n'
+    run = Run(ScriptedReply(pieces=(*pieces, usage, done), delay=0.01))
+    brief = plan(stream=True, budget=Budget(seconds=0.055))  # the answer is there at 0.05, its sentinel at 0.06
+    result = run.execute(brief) if streamed == "whole" else run.stream(brief)[1]
+    assert (result.ok, result.text) == (True, "hello")
+
+
+def test_a_caller_who_leaves_while_the_connection_is_read_on_is_heeded() -> None:
+    *pieces, done = stream_reply(["hel", "lo"]).pieces
+    usage = b'data: {"id":"x","model":"m","choices":[],"usage":{"prompt_tokens":1,"completion_tokens":2}}\n\n'
+    run = Run(ScriptedReply(pieces=(*pieces, usage, done), delay=0.01))
+
+    async def leave() -> None:
+        task = asyncio.create_task(run.engine.execute(plan(stream=True)))
+        await asyncio.sleep(0.055)
+        task.cancel()
+        await task
+
+    with pytest.raises(asyncio.CancelledError):
+        run.clock.run(leave())

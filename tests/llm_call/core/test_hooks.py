@@ -100,3 +100,21 @@ def test_hooks_stay_open_until_a_stream_has_ended() -> None:
 
     assert asyncio.run(read()) == ["he", "llo"]
     assert seen == ["hello", "hello"]
+
+
+def test_a_client_is_hooked_for_a_while_inside_of_its_own_hooks() -> None:
+    seen: list[str] = []
+
+    def named(name: str) -> AttemptHook:
+        @contextmanager
+        def hook(attempt: AttemptScope) -> Iterator[None]:
+            seen.append(name)
+            yield
+
+        return hook
+
+    ours = client(ScriptedTransport(chat_reply("hello")), attempt=(named("own"),))
+    with ours.hooked(named("outer")), ours.hooked(named("inner")):
+        ours.ask_sync("hi", model="custom", api_base="http://scripted")
+    ours.ask_sync("hi", model="custom", api_base="http://scripted")
+    assert seen == ["own", "outer", "inner", "own"]

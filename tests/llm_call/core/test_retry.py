@@ -4,8 +4,9 @@ from typing import Any, get_args
 
 import pytest
 
-from llm_call.core.domain.errors import ConfigError
+from llm_call.core.domain.errors import CircuitOpenError, ConfigError
 from llm_call.core.policy.backoff import Strategy
+from llm_call.core.policy.breaker import BreakerPolicy
 from llm_call.core.retry import STRATEGIES, ExponentialBackoffRetry, RetryManager
 from llm_call.testing.clock import FakeClock
 
@@ -137,3 +138,66 @@ def test_a_wrong_strategy_or_keyword_says_what_is_right(strategy: str, keywords:
     with pytest.raises(ConfigError) as caught:
         RetryManager(strategy, **keywords)
     assert hint in caught.value.hint
+
+
+BREAKER: dict[str, Any] = {
+    "enable_circuit_breaker": True,
+    "circuit_breaker_config": {"failure_threshold": 3, "timeout": 10},
+}
+
+
+def test_the_calls_of_one_manager_share_a_breaker_that_raises_at_once_when_it_is_open() -> None:
+    clock, flaky = FakeClock(), Flaky(99)
+    manager = RetryManager(max_attempts=2, jitter=False, clock=clock, **BREAKER)
+    with pytest.raises(ConnectionError):
+        clock.run(manager.execute(flaky))
+    with pytest.raises(CircuitOpenError):  # the third failure opened it
+        clock.run(manager.execute(flaky))
+    slept = len(clock.sleeps)
+    with pytest.raises(CircuitOpenError) as caught:
+        clock.run(manager.execute(flaky))
+    assert (flaky.calls, len(clock.sleeps)) == (3, slept)
+    assert caught.value.retry_after == pytest.approx(9)  # it waited a second before it was told
+    clock.run(RetryManager(clock=clock, **BREAKER).execute(Flaky(0)))
+
+
+def test_the_breaker_of_a_manager_closes_after_two_successes() -> None:
+    clock = FakeClock()
+    manager = RetryManager(max_attempts=1, clock=clock, **BREAKER)
+    for _ in range(3):
+        with pytest.raises(ConnectionError):
+            clock.run(manager.execute(Flaky(1)))
+    clock.advance(10)
+    for _ in range(2):
+        clock.run(manager.execute(Flaky(0)))
+    for _ in range(2):
+        with pytest.raises(ConnectionError):
+            clock.run(manager.execute(Flaky(1)))
+    assert clock.run(manager.execute(Flaky(0))) == "ok"
+
+
+def test_excluded_exceptions_and_mistakes_do_not_count_for_the_breaker() -> None:
+    clock = FakeClock()
+    config: dict[str, Any] = {"failure_threshold": 1, "excluded_exceptions": ["ConnectionError"]}
+    manager = RetryManager(max_attempts=1, clock=clock, enable_circuit_breaker=True, circuit_breaker_config=config)
+    for error in (ConnectionResetError, TypeError, ConnectionError):
+        with pytest.raises(error):
+            clock.run(manager.execute(Flaky(1, error)))
+    assert clock.run(manager.execute(Flaky(0))) == "ok"
+
+
+def test_exponential_backoff_takes_a_breaker_too() -> None:
+    clock = FakeClock()
+    retry = ExponentialBackoffRetry(max_attempts=1, clock=clock, breaker=BreakerPolicy(failures=1))
+    with pytest.raises(ConnectionError):
+        clock.run(retry.execute(Flaky(1)))
+    with pytest.raises(CircuitOpenError):
+        clock.run(retry.execute(Flaky(0)))
+
+
+def test_a_cancelled_call_says_nothing_to_the_breaker() -> None:
+    clock = FakeClock()
+    retry = ExponentialBackoffRetry(max_attempts=1, clock=clock, breaker=BreakerPolicy(failures=1))
+    with pytest.raises(asyncio.CancelledError):
+        clock.run(retry.execute(Flaky(1, asyncio.CancelledError)))
+    assert clock.run(retry.execute(Flaky(0))) == "ok"

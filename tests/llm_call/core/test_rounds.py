@@ -101,7 +101,7 @@ def test_the_simulated_faults_ask_nobody() -> None:
         ({"ladder": [{"kind": "judge"}]}, "kind"),
         ({"ladder": [{"kind": "model", "model": "nobody/x y"}]}, "nobody"),
         ({"ladder": [{"kind": "reask", "shares": 1}]}, "shares"),
-        ({"max_attempts_before_tool_use": 1, "debug_tool_mcp_config": {"mcpServers": {"a": {}}}, "debug_tool_name": "b"}, "debug_tool_name"),
+        ({"max_attempts_before_tool_use": 1, "debug_tool_mcp_config": {"mcpServers": {"a": {}}}}, "mcpServers.a"),
     ],
 )  # fmt: skip
 def test_a_ladder_that_cannot_be_is_refused_before_anything_is_asked(config: dict[str, Any], named: str) -> None:

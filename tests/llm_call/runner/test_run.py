@@ -14,8 +14,9 @@ from llm_call.core.domain.response import Response, Usage
 from llm_call.core.domain.result import Result
 from llm_call.core.domain.trace import Trace
 from llm_call.core.domain.verdict import Problem, accepted, rejected
+from llm_call.core.timeline import one_line
 from llm_call.runner.case import CaseResult, Entry
-from llm_call.runner.run import Run, one_line, run
+from llm_call.runner.run import Run, run
 
 
 class ScriptedPlan(Struct, frozen=True, kw_only=True):

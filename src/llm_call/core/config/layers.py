@@ -12,7 +12,15 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from llm_call.core.config.schema import FIELDS, Config, entry_type, field_types, section_type, variables
+from llm_call.core.config.schema import (
+    FIELDS,
+    Config,
+    entry_type,
+    field_types,
+    references_in,
+    section_type,
+    variables,
+)
 from llm_call.core.config.trust import TrustStore, restricted
 from llm_call.core.domain.errors import ConfigError
 from llm_call.core.domain.keys import canonical_keys
@@ -160,9 +168,14 @@ def _parsed(content: bytes, file: Path) -> dict[str, Any]:
     except ValueError as error:
         why = "it is not in UTF-8" if isinstance(error, UnicodeDecodeError) else str(error)
     else:
-        return with_references(values, file.parent)
+        return {name: _referring(name, value, file.parent) for name, value in values.items()}
     line = re.search(r"at line (\d+)", why)
     raise ConfigError(f"{file}{f':{line[1]}' if line else ''}: {why}", hint="Mend the file, or remove it.")
+
+
+def _referring(name: str, value: Any, folder: Path) -> Any:
+    names = references_in(name) | {"api_key"}  # a key in a wrong place is none to be shown either
+    return with_references({name: value}, folder, names=names)[name]
 
 
 def _refuse_restricted(source: _Source, trust: TrustStore) -> None:

@@ -1,6 +1,7 @@
 """Settings, read: which files there are, the layers on top of each other, and what goes with them."""
 
 import os
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from llm_call.core.providers.registry import Provider
 from llm_call.core.providers.rows import PROVIDERS
 
 TRUST_VARIABLE = "LLM_CALL_TRUST"
+_USER = re.compile(r"(?<=://).*@")  # of a URL, with the password
 
 
 def load(
@@ -57,6 +59,7 @@ def load(
         project=project,
         trust=store,
         cache=_folder(environment, "XDG_CACHE_HOME", ".cache"),
+        environment=environment,
         state=_folder(environment, "XDG_STATE_HOME", ".local/state"),
         unknown_variables=tuple(_unknown_variables(environment)),
     )
@@ -66,16 +69,23 @@ def load(
 
 
 def shown(settings: Settings) -> Iterator[tuple[str, Any, str]]:
-    """Every setting in order: its name, its value, where that came from. Of a key it says only where it is."""
+    """Every setting in order: its name, its value, where that came from. Of a key it says only where it is.
+
+    Of a URL it leaves out the user and the password.
+    """
     for name, value in msgspec.structs.asdict(settings.config).items():
         if isinstance(value, Struct):
             for key, each in msgspec.structs.asdict(value).items():
-                yield f"{name}.{key}", each, settings.origins.get(f"{name}.{key}", "default")
+                yield f"{name}.{key}", _without_user(each), settings.origins.get(f"{name}.{key}", "default")
         elif entry_type(FIELDS[name]) is not None:
             for key, entry in value.items():
                 yield from _shown_entry(f"{name}.{key}", entry, settings.origins[f"{name}.{key}"])
         else:
             yield name, value, settings.origins.get(name, "default")
+
+
+def _without_user(value: Any) -> Any:
+    return _USER.sub("<hidden>@", value) if isinstance(value, str) else value
 
 
 def trust_store(environment: Mapping[str, str] | None = None, *, trust: bool = False) -> TrustStore:

@@ -12,16 +12,25 @@ from urllib.parse import urlsplit
 import msgspec
 from msgspec import NODEFAULT, Meta, Struct
 
+from llm_call.core.alerts.settings import ReceiverTable
 from llm_call.core.domain.errors import ConfigError
 from llm_call.core.domain.profile import Prices
 from llm_call.core.domain.setting import Access, access_of, meaning_of, plain_type, setting
 from llm_call.core.durable.settings import ReviewSettings
 from llm_call.core.policy.backoff import Backoff
+from llm_call.core.policy.breaker import BreakerPolicy
 from llm_call.core.policy.hedging import HedgingPolicy
+from llm_call.core.policy.limits import ConcurrencyPolicy, Limit
 from llm_call.core.policy.retry import LONGEST_WAIT, PATIENCE, RetryPolicy
+from llm_call.core.policy.retry_budget import RetryBudgetPolicy
 from llm_call.core.policy.routing import Route
+from llm_call.core.providers.credentials import Reference
 from llm_call.core.providers.registry import DEFAULT_PROXY_URL
 from llm_call.core.providers.user_rows import ProviderTable
+from llm_call.core.state.gates import GatePolicies
+from llm_call.core.state.settings import StateSettings
+from llm_call.core.store.traces import TraceSettings
+from llm_call.core.tools.config import ToolSettings
 from llm_call.core.transport.base import HttpSettings, Timeouts
 from llm_call.core.transport.cassette import Mode
 from llm_call.core.transport.local import LocalSettings
@@ -102,19 +111,33 @@ class Config(Struct, frozen=True, kw_only=True):
     timeouts: Timeouts = Timeouts()
     retry: RetrySettings = RetrySettings()
     hedging: HedgingPolicy = HedgingPolicy()
+    retry_budget: RetryBudgetPolicy = RetryBudgetPolicy()
+    breaker: BreakerPolicy = BreakerPolicy()
+    concurrency: ConcurrencyPolicy = ConcurrencyPolicy()
     http: HttpSettings = HttpSettings()
     local: LocalSettings = LocalSettings()
     cache: CacheSettings = CacheSettings()
     cassette: CassetteSettings = CassetteSettings()
     telemetry: TelemetrySettings = TelemetrySettings()
     reviews: ReviewSettings = ReviewSettings()
+    state: StateSettings = StateSettings()
+    tools: ToolSettings = ToolSettings()
+    traces: TraceSettings = TraceSettings()
     aliases: Annotated[Mapping[str, str], setting("What a name of your own stands for.", access="free")] = {}
     routes: Mapping[str, Route] = {}
+    limits: Mapping[str, Limit] = {}
     prices: Mapping[str, Prices] = {}
     providers: Mapping[str, ProviderTable] = {}
+    alerts: Mapping[str, ReceiverTable] = {}
 
     def __post_init__(self) -> None:
         check_url("claude_proxy_url", self.claude_proxy_url)
+
+    def gates(self) -> GatePolicies:
+        """What holds at the gates."""
+        return GatePolicies(
+            breaker=self.breaker, concurrency=self.concurrency, retry_budget=self.retry_budget, limits=self.limits
+        )
 
 
 def field_types(type_: type[Struct]) -> Mapping[str, Any]:
@@ -169,6 +192,13 @@ def documented() -> Iterator[Setting]:
                 meaning=meaning_of(field.type),
                 access=access_of(field.type),
             )
+
+
+def references_in(name: str) -> frozenset[str]:
+    """What in the entries of the table `name` is a reference to a key, and not shown."""
+    fields = section_type(entry_type(FIELDS.get(name)))
+    types = field_types(fields) if fields else {}
+    return frozenset(each for each, type_ in types.items() if Reference in get_args(plain_type(type_)))
 
 
 @cache

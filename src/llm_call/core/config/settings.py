@@ -18,7 +18,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     `environment VARIABLE` or `argument`. `rows` are the user's own providers; `places` fill the gaps in
     base URLs. `file` is the user's file, there or not;
     `project` the project's, where there is one. `cache` and `state` are our folders
-    in the user's cache and state.
+    in the user's cache and state; `environment` is what they were read from.
     """
 
     config: Config
@@ -31,4 +31,5 @@ class Settings(Struct, frozen=True, kw_only=True):
     trust: TrustStore
     cache: Path
     state: Path
+    environment: Mapping[str, str] = {}
     unknown_variables: tuple[str, ...] = ()

@@ -42,6 +42,11 @@ class Bill:
         """The charges of both, at the prices of this one."""
         return Bill(self.charges + other.charges, self._pricing)
 
+    @property
+    def costs(self) -> tuple[Decimal | None, ...]:
+        """US dollars for each charge."""
+        return tuple(map(self._pricing, self.charges))
+
     @cached_property
     def total(self) -> Decimal | None:
         """US dollars for all charges; `None` when one of them is unknown."""

@@ -18,10 +18,12 @@ LLMCallError                     every error: `hint` says what to do, `retryable
 │ ├ AuthenticationError, PermissionDeniedError, NotFoundError
 │ ├ ContentFilteredError
 │ ├ RateLimitError
+│ │ └ LocalLimitError            a limit held it back longer than it could wait: nothing was sent
 │ └ ServerError
 │   └ OverloadedError
 ├ PolicyError                    a limit of the caller's was reached
-│ ├ CircuitOpenError, BudgetExceededError, DeadlineExceededError
+│ ├ CircuitOpenError            `retry_after`
+│ ├ BudgetExceededError, DeadlineExceededError
 │ └ NoEligibleTargetError
 ├ ValidatorError                 a validator could not decide: its fault, not the answer's
 ├ ConversationError              what was said could not be kept: `result` is the answer
@@ -34,6 +36,16 @@ from collections.abc import Callable
 from typing import Any
 
 from llm_call.core.domain.trace import Failure, Trace
+
+OUT_OF_QUOTA = frozenset(
+    {
+        "insufficient_quota",
+        "billing_hard_limit_reached",
+        "billing_not_active",
+        "exceeded_current_quota_error",  # Moonshot
+    }
+)
+"""The codes with which a peer says that waiting does not help: somebody has to pay."""
 
 
 class LLMCallError(Exception):
@@ -162,7 +174,10 @@ class BadRequestError(APIError):
 
 
 class ContextWindowExceededError(BadRequestError):
-    """The request is longer than the model's window."""
+    """The request is longer than the model's window: its tokens, and those of the window, where the peer says them."""
+
+    prompt_tokens: int | None = None
+    window: int | None = None
 
 
 class AuthenticationError(APIError):
@@ -187,6 +202,10 @@ class RateLimitError(APIError):
     retryable = True
 
 
+class LocalLimitError(RateLimitError):
+    """A limit of our own, or one that the peer has told us, leaves no room in time: nothing was sent."""
+
+
 class ServerError(APIError):
     """The peer failed (408, 409, 5xx)."""
 
@@ -202,7 +221,15 @@ class PolicyError(LLMCallError):
 
 
 class CircuitOpenError(PolicyError):
-    """The breaker of the only target is open."""
+    """The breaker of a place is open: it failed too often of late. `retry_after` is when it will be tried again, in seconds."""
+
+    def __init__(self, message: str, *, retry_after: float | None = None, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.retry_after = retry_after
+
+    def failure(self) -> Failure:
+        """This error as a value for the trace."""
+        return Failure(kind=type(self).__name__, message=self.message, retry_after=self.retry_after)
 
 
 class BudgetExceededError(PolicyError):

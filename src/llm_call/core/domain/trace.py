@@ -17,8 +17,33 @@ class Failure(Struct, frozen=True, kw_only=True):
     retry_after: float | None = None
 
 
+class ToolRun(Struct, frozen=True, kw_only=True):
+    """A tool that was run for the model: how long it took in seconds, and the size of what it gave in bytes."""
+
+    name: str
+    seconds: float
+    is_error: bool = False
+    size: int = 0
+
+
+class Timings(Struct, frozen=True, kw_only=True):
+    """When the stages of an attempt were over, in seconds from its start.
+
+    `held` is how long it waited for leave to be sent, `head` when the status had arrived, `first_event` when the first
+    event of a stream had; `None` is not reached, or not known.
+    """
+
+    held: float = 0.0
+    head: float | None = None
+    first_event: float | None = None
+    end: float
+
+
 class Attempt(Struct, frozen=True, kw_only=True):
-    """One request on the wire. Times are in seconds; `started` counts from the start of the call."""
+    """One request on the wire. Times are in seconds; `started` counts from the start of the call.
+
+    `sent` is false where it was refused before any request left, by an open breaker for example.
+    """
 
     number: int
     target: str
@@ -28,6 +53,8 @@ class Attempt(Struct, frozen=True, kw_only=True):
     why: str = ""
     usage: Usage | None = None
     failure: Failure | None = None
+    timings: Timings | None = None
+    sent: bool = True
 
 
 class Round(Struct, frozen=True, kw_only=True):
@@ -38,6 +65,7 @@ class Round(Struct, frozen=True, kw_only=True):
     attempts: tuple[Attempt, ...] = ()
     verdicts: tuple[Verdict, ...] = ()
     response: Response | None = None
+    tools: tuple[ToolRun, ...] = ()
 
 
 class Skipped(Struct, frozen=True, kw_only=True):

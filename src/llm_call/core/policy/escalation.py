@@ -44,6 +44,8 @@ class Rung(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 Ladder = tuple[Rung, ...]
+ALWAYS = ""
+"""The name of the set of tools that a call has from its first question on."""
 DEBUG_TOOLS = "debug"
 """The name of the set of tools that a case's `debug_tool_mcp_config` gives."""
 

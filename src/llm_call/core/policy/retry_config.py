@@ -9,9 +9,11 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from llm_call.core.domain.errors import ConfigError, UnsupportedError
+from llm_call.core.domain.errors import ConfigError
 from llm_call.core.domain.keys import canonical_keys
 from llm_call.core.policy.backoff import Backoff, Jitter, Strategy
+from llm_call.core.policy.breaker import BreakerPolicy
+from llm_call.core.policy.breaker_config import breaker_policy
 from llm_call.core.policy.retry import RetryPolicy
 
 DOCUMENTED_JITTER: Jitter = (0.5, 1.5)
@@ -28,7 +30,8 @@ _ALIASES = {
 class RetryConfig(Struct, frozen=True, kw_only=True):
     """The keys. `jitter_range` r means a random factor of 1-r..1+r; delays are in seconds.
 
-    `debug_mode` is accepted for its users' files; the trace that it asked for is always kept.
+    `debug_mode` is accepted for its users' files; the trace that it asked for is always kept. `circuit_breaker_config`
+    counts where `enable_circuit_breaker` is set, and is checked in any case.
     """
 
     strategy: Strategy = "exponential"
@@ -44,16 +47,7 @@ class RetryConfig(Struct, frozen=True, kw_only=True):
     circuit_breaker_config: Mapping[str, Any] = {}
 
     def policy(self) -> RetryPolicy:
-        """The policy that these keys mean.
-
-        Raises:
-            UnsupportedError: A circuit breaker is asked for: there is none yet.
-        """
-        if self.enable_circuit_breaker:
-            raise UnsupportedError(
-                "retry_config: circuit breakers are not supported in this version",
-                hint="Remove enable_circuit_breaker.",
-            )
+        """The policy that these keys mean."""
         backoff = Backoff(
             strategy=self.strategy,
             base=self.base_delay,
@@ -64,6 +58,11 @@ class RetryConfig(Struct, frozen=True, kw_only=True):
         )
         return RetryPolicy(max_attempts=self.max_attempts, backoff=backoff)
 
+    def breaker(self) -> BreakerPolicy | None:
+        """The breaker that these keys ask for."""
+        policy = breaker_policy(self.circuit_breaker_config)
+        return policy if self.enable_circuit_breaker else None
+
     def _jitter(self) -> Jitter | None:
         if not self.jitter:
             return None
@@ -72,14 +71,25 @@ class RetryConfig(Struct, frozen=True, kw_only=True):
         return (1 - self.jitter_range, 1 + self.jitter_range)
 
 
-def retry_policy(config: Mapping[str, Any]) -> RetryPolicy:
-    """The policy that a `retry_config` mapping means.
+def retry_config(config: Mapping[str, Any]) -> RetryConfig:
+    """The keys of a `retry_config` mapping, or their aliases.
 
     Raises:
         ConfigError: A key is unknown or a value cannot be.
     """
     keys = canonical_keys(config, known=RetryConfig.__struct_fields__, aliases=_ALIASES, what="retry_config")
     try:
-        return msgspec.convert(keys, RetryConfig).policy()
+        read = msgspec.convert(keys, RetryConfig)
     except msgspec.ValidationError as error:
         raise ConfigError(f"retry_config: {error}", hint="See the table of case keys.") from error
+    read.breaker()
+    return read
+
+
+def retry_policy(config: Mapping[str, Any]) -> RetryPolicy:
+    """The policy that a `retry_config` mapping means.
+
+    Raises:
+        ConfigError: A key is unknown or a value cannot be.
+    """
+    return retry_config(config).policy()

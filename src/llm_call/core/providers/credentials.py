@@ -19,6 +19,7 @@ Kind = Literal["env", "file", "keyring", "plain"]
 
 _SCHEME = re.compile(r"([a-z_]+):(?!//)(.*)", re.DOTALL)
 _KINDS: tuple[Kind, ...] = ("env", "file", "keyring")
+_KEYS = frozenset({"api_key"})
 _OTHERS_MAY_READ = 0o077
 _LONGEST = 65_536  # bytes of a file that holds one key; a device or a wrong file is not read to its end
 
@@ -131,18 +132,29 @@ class Credentials(Mapping[str, str]):
         here = {name: each for name, each in self._references.items() if each.kind in {"env", "plain"}}
         return tuple(each.resolve(self._variables) for name, each in here.items() if name in self)
 
+    def resolve(self, reference: Reference) -> str:
+        """The key that `reference` leads to, in the same environment.
+
+        Raises:
+            MissingCredentialError: There is none.
+            ConfigError: It cannot be read.
+        """
+        return reference.resolve(self._variables)
+
     def __repr__(self) -> str:
         return f"Credentials({', '.join(self)})"
 
 
-def with_references(values: Mapping[str, Any], folder: Path, prefix: str = "") -> dict[str, Any]:
-    """`values` of a file in `folder`, with a `Reference` for every `api_key`."""
+def with_references(
+    values: Mapping[str, Any], folder: Path, prefix: str = "", *, names: frozenset[str] = _KEYS
+) -> dict[str, Any]:
+    """`values` of a file in `folder`, with a `Reference` for every value whose name is one of `names`."""
     result: dict[str, Any] = {}
     for name, value in values.items():
         where = f"{prefix}{name}"
         if isinstance(value, Mapping):
-            result[name] = with_references(value, folder, f"{where}.")
-        elif name == "api_key" and isinstance(value, str):
+            result[name] = with_references(value, folder, f"{where}.", names=names)
+        elif name in names and isinstance(value, str):
             result[name] = Reference(value, folder=folder, setting=where)
         else:
             result[name] = value

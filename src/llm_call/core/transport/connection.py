@@ -16,7 +16,7 @@ from llm_call.core.domain.errors import AttemptTimeoutError, ConfigError, Connec
 from llm_call.core.transport.base import Timeouts
 from llm_call.core.transport.http1 import Response, request_head
 
-USER_AGENT = f"llm-call/{__version__}"
+USER_AGENT: str = f"llm-call/{__version__}"
 
 _MAX_BUFFERED = 256 * 1024  # bytes that wait for a slow reader before the peer is made to wait
 _IDLE_SECONDS = 60.0  # less than most servers and load balancers keep a silent connection

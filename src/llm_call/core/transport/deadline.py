@@ -3,6 +3,9 @@
 `asyncio.timeout` makes a timer for each use and cancels it: a tenth of what a call costs. Nearly all calls end long
 before their time. So here they only note when that is; the loop's timer is set for the first of them, and when it
 rings, those whose time has come are cancelled and it is set anew.
+
+Such a cancellation can be told from one by the caller (`is_late`), so that work which has its answer already, and only
+tidies up behind it, may end at once and give it.
 """
 
 import asyncio
@@ -47,7 +50,7 @@ class _Watch:
         for call in [call for call in self.calls if call.until <= now]:
             self.calls.discard(call)
             call.late = True
-            call.task.cancel()
+            call.task.cancel(_LATE)
         if self.calls:
             self._set(min(call.until for call in self.calls))
 
@@ -64,8 +67,16 @@ def _watch(loop: asyncio.AbstractEventLoop) -> _Watch:
     return found
 
 
+_LATE = "its time is up"
+
+
+def is_late(error: asyncio.CancelledError) -> bool:
+    """Whether a time has run out around the work that this cancels, and nobody has left."""
+    return error.args == (_LATE,)
+
+
 async def within(seconds: float, work: Awaitable[T]) -> T:
-    """What `work` gives.
+    """What `work` gives, also where it was told that its time is up and gave it all the same.
 
     Raises:
         TimeoutError: It took longer than `seconds`; it was cancelled.
@@ -77,10 +88,13 @@ async def within(seconds: float, work: Awaitable[T]) -> T:
     call = _Call(task, loop.time() + seconds)
     watch.add(call)
     try:
-        return await work
+        value = await work
     except asyncio.CancelledError as error:
         if call.late and task.uncancel() <= call.cancelling:
             raise TimeoutError from error
         raise
     finally:
         watch.calls.discard(call)
+    if call.late:
+        task.uncancel()
+    return value

@@ -51,7 +51,7 @@ class Secrets:
             return self.text(value)
         if isinstance(value, Mapping):
             return {self.text(key): self.value(each) for key, each in value.items()}
-        return [self.value(each) for each in value] if isinstance(value, list) else value
+        return [self.value(each) for each in value] if isinstance(value, list | tuple) else value
 
     def pieces(self, pieces: Sequence[bytes]) -> list[bytes]:
         """`pieces` of one body without secrets; one that several pieces share is hidden in the first of them."""

@@ -82,9 +82,8 @@ def _with_details(error: APIError, payload: Any) -> APIError:
     reason = next((entry["reason"] for entry in entries if _is_telling(entry)), None)
     if reason is not None and type(error) is BadRequestError:
         error = _named(error, reason)
-    if error.retry_after is None:
-        delays = [delay for entry in entries if (delay := _delay(entry.get("retryDelay"))) is not None]
-        take_wait(error, max(delays, default=None))
+    delays = [delay for entry in entries if (delay := _delay(entry.get("retryDelay"))) is not None]
+    take_wait(error, max(delays, default=None))
     return error
 
 

@@ -15,6 +15,7 @@ import msgspec
 from msgspec import Struct
 
 from llm_call.core.domain.errors import (
+    OUT_OF_QUOTA,
     APIError,
     AuthenticationError,
     BadRequestError,
@@ -26,6 +27,7 @@ from llm_call.core.domain.errors import (
     RateLimitError,
     ServerError,
 )
+from llm_call.core.wire.quota import full_in
 
 MAX_RETRY_AFTER = 86_400.0
 BODY_EXCERPT = 500
@@ -47,9 +49,7 @@ _REFINED: Mapping[str, type[APIError]] = {
     "exceed_context_size_error": ContextWindowExceededError,  # llama.cpp
     "content_filter": ContentFilteredError,
     "content_policy_violation": ContentFilteredError,
-    "insufficient_quota": RateLimitError,
-    "billing_hard_limit_reached": RateLimitError,
-    "billing_not_active": RateLimitError,
+    **dict.fromkeys(OUT_OF_QUOTA, RateLimitError),
 }
 # Inside a stream there is no status: the code or type alone tells.
 _BY_CODE: Mapping[str, type[APIError]] = {
@@ -74,7 +74,6 @@ _BY_CODE: Mapping[str, type[APIError]] = {
     "timeout_error": ServerError,
     "unavailable_error": OverloadedError,  # llama.cpp
 }
-_OUT_OF_QUOTA = frozenset({"insufficient_quota", "billing_hard_limit_reached", "billing_not_active"})
 HINTS: Mapping[type[APIError], str] = {
     BadRequestError: "Change or leave out what the message names: not every model takes every setting.",
     AuthenticationError: "Check the credential of this provider.",
@@ -93,8 +92,6 @@ _SECRET = re.compile(
     r"|(?i:\b(?:x-)?api[-_ ]?key|\bauthorization)[\"']?\s*[:=]\s*[\"']?[^\s\"',}]{6,}"
 )
 _PHRASES = {int(each): each.phrase for each in HTTPStatus}
-_DURATION_PIECE = re.compile(r"(\d+(?:\.\d+)?)(ms|h|m|s)")
-_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 
 class Report(Struct, frozen=True, kw_only=True):
@@ -116,10 +113,11 @@ def decode_http_error(status: int, headers: Mapping[str, str], body: bytes) -> A
         code=code,
         request_id=headers.get("x-request-id"),
         body=excerpt(body, BODY_EXCERPT),
-        hint=_hint(kind, code, report),
+        hint=_hint(kind, code),
     )
     take_wait(error, asked_wait(headers))
-    if headers.get("x-should-retry") == "false" or code in _OUT_OF_QUOTA:
+    _take_facts(error, report)
+    if headers.get("x-should-retry", "").lower() == "false":
         error.retryable = False
     return error
 
@@ -133,10 +131,9 @@ def decode_stream_error(payload: Any) -> APIError:
         f"the stream carries an error: {report.message or code or 'it does not say which'}",
         code=code,
         body=excerpt(msgspec.json.encode(payload), BODY_EXCERPT),
-        hint=_hint(kind, code, report),
+        hint=_hint(kind, code),
     )
-    if code in _OUT_OF_QUOTA:
-        error.retryable = False
+    _take_facts(error, report)
     return error
 
 
@@ -160,8 +157,11 @@ def read_report(payload: Any) -> Report:
 
 
 def take_wait(error: APIError, seconds: float | None) -> None:
-    """Take in how long the server asks to wait: as it says between 0 and a day; what is beyond is clamped and noted."""
-    if seconds is None:
+    """Take in how long the server asks to wait, the longest of several times that it says.
+
+    Between 0 and a day it is as it says; what is beyond is clamped and noted.
+    """
+    if seconds is None or (error.retry_after is not None and seconds <= error.retry_after):
         return
     error.retry_after = min(max(seconds, 0.0), MAX_RETRY_AFTER)
     if error.retry_after != seconds:
@@ -172,18 +172,16 @@ def take_wait(error: APIError, seconds: float | None) -> None:
 def asked_wait(headers: Mapping[str, str]) -> float | None:
     """How many seconds the server asks to wait, whatever it says; `None` when it does not say.
 
-    `retry-after-ms` comes before `Retry-After` (seconds, or a date relative to the response's own `Date`), and that
-    before `x-ratelimit-reset-*` (durations such as `6m0s`) of what has nothing remaining.
+    That is the longer of `retry-after-ms` and `Retry-After` (seconds, or a date relative to the response's own `Date`).
+    Without either it is the reset of a limit of which nothing remains, in any of the forms that `quota` reads: that
+    tells when all of it will be back, which is later than when the next request may come.
     """
-    for seconds in (
+    asked = (
         _number(headers.get("retry-after-ms"), 0.001),
         _number(headers.get("retry-after"), 1.0),
         _until(headers.get("retry-after"), headers.get("date")),
-        _reset(headers),
-    ):
-        if seconds is not None:
-            return seconds
-    return None
+    )
+    return max((seconds for seconds in asked if seconds is not None), default=full_in(headers))
 
 
 def excerpt(body: bytes, limit: int) -> str:
@@ -221,16 +219,23 @@ def _message(status: int, report: Report, headers: Mapping[str, str]) -> str:
     return " ".join(filter(None, ["HTTP", str(status), _PHRASES.get(status), f"({kind})" if kind else ""]))
 
 
-def _hint(kind: type[APIError], code: str | None, report: Report) -> str:
-    if code in _OUT_OF_QUOTA:
+def _hint(kind: type[APIError], code: str | None) -> str:
+    if code in OUT_OF_QUOTA:
         return "Asking again will not help: check the plan and the billing of this account."
-    prompt, window = report.details.get("n_prompt_tokens"), report.details.get("n_ctx")
-    if kind is ContextWindowExceededError and type(prompt) is int and type(window) is int:
-        return (
+    return HINTS.get(kind, "")
+
+
+def _take_facts(error: APIError, report: Report) -> None:
+    """Take in what follows from the code, and by how much a prompt is too long."""
+    if error.code in OUT_OF_QUOTA:
+        error.retryable = False
+    prompt, window = report.details.get("n_prompt_tokens"), report.details.get("n_ctx")  # llama.cpp
+    if isinstance(error, ContextWindowExceededError) and type(prompt) is int and type(window) is int:
+        error.prompt_tokens, error.window = prompt, window
+        error.hint = (
             f"The prompt has {prompt} tokens, the window {window}: shorten it by {prompt - window} tokens and leave "
             "room for the answer, or use a model with a larger window."
         )
-    return HINTS.get(kind, "")
 
 
 def _json(body: bytes) -> Any:
@@ -257,19 +262,3 @@ def _until(text: str | None, now: str | None) -> float | None:
         return (parsedate_to_datetime(text or "") - parsedate_to_datetime(now or "")).total_seconds()
     except (TypeError, ValueError):  # not a date, or one of the two without its zone
         return None
-
-
-def _reset(headers: Mapping[str, str]) -> float | None:
-    waits = [
-        _duration(headers.get(f"x-ratelimit-reset-{what}", ""))
-        for what in ("requests", "tokens")
-        if headers.get(f"x-ratelimit-remaining-{what}") == "0"
-    ]
-    return max((wait for wait in waits if wait is not None), default=None)
-
-
-def _duration(text: str) -> float | None:
-    pieces = _DURATION_PIECE.findall(text)
-    if not pieces or "".join(number + unit for number, unit in pieces) != text:
-        return None
-    return sum(float(number) * _SECONDS[unit] for number, unit in pieces)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from llm_call.core.config import Settings, build_client, load, project_file, shown, trust_store
+from llm_call.core.config import Settings, build_client, building, load, project_file, shown, trust_store
 from llm_call.core.config.schema import documented
 from llm_call.core.domain.errors import ConfigError, UnsupportedError
 from llm_call.core.domain.response import Response
@@ -263,6 +263,34 @@ def test_prices_of_ones_own_make_the_cost(loaded: Loaded, monkeypatch: pytest.Mo
     text = "[prices.'openai/*']\ninput = 1.5\noutput = 2"
     result = build_client(loaded(user=text, OPENAI_API_KEY="k")).ask_sync("hi", model="openai/of-mine")
     assert result.cost == Decimal("5.5")
+
+
+def test_state_is_kept_in_the_process_or_where_the_settings_say(loaded: Loaded) -> None:
+    assert building._store(loaded()) is None
+    pytest.importorskip("redis", reason="the extra is not installed")
+    shared = building._store(loaded(user="state = {url = 'valkey://:hunter22@cache.example/2', timeout = 2}"))
+    assert type(shared).__name__ == "ValkeyStore"
+    with pytest.raises(ConfigError, match=r"state\.url"):
+        building._store(loaded(user="state.url = 'postgres://:hunter22@h'"))
+
+
+def test_shared_state_without_its_library_says_how_to_install_it(
+    loaded: Loaded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in ("valkey", "server"):
+        monkeypatch.delitem(sys.modules, f"llm_call.core.state.{module}", raising=False)
+    monkeypatch.setitem(sys.modules, "redis", None)
+    with pytest.raises(ConfigError) as caught:
+        building._store(loaded(LLM_CALL_STATE_URL="redis://h"))
+    assert 'pip install "llm-call[redis]"' in caught.value.hint
+
+
+def test_the_password_of_a_url_is_not_shown(loaded: Loaded) -> None:
+    for url in ("redis://someone:hunter22@h/2", "unix://:hunter22@/run/s", "redis://:hunter22/@x@h"):
+        found = loaded(user=f"state.url = '{url}'")
+        values = {name: value for name, value, _ in shown(found)}
+        assert "hunter22" not in f"{values} {found.config!r}"
+        assert values["state.url"].startswith(url.partition("://")[0] + "://<hidden>@")
 
 
 def test_telemetry_is_switched_on_by_a_setting(loaded: Loaded) -> None:

@@ -26,14 +26,38 @@ VALUES = {
     "reviews.port": "9000",
     "reviews.url": "'https://h'",
     "reviews.inbox": "'inbox'",
+    "state.url": "'redis://h'",
+    "tools.allow": "true",
+    "tools.allow_http": "true",
+    "traces.days": "1.0",
+    "traces.payloads": "true",
     "claude_proxy_url": "'https://h'",
     "providers.NAME.base_url": "'https://h'",
     "providers.NAME.api_key": "'env:KEY'",
     "providers.NAME.patterns": "['x-*']",
     "providers.NAME.places": "{region = 'here'}",
     "providers.NAME.credential_env": "['OTHER_KEY']",
+    "alerts.NAME.to": "'log'",
+    "alerts.NAME.function": "'mine:told'",
+    "alerts.NAME.url": "'env:HOOK'",
+    "alerts.NAME.secret": "'env:HOOK_SECRET'",
+    "alerts.NAME.server": "'mail'",
+    "alerts.NAME.security": "'none'",
+    "alerts.NAME.user": "'me'",
+    "alerts.NAME.password": "'env:MAIL_PASSWORD'",
+    "alerts.NAME.sender": "'a@b'",
+    "alerts.NAME.recipients": "['c@d']",
 }
 """A value for every setting that a project may not set to anything."""
+_MAIL = ("to = 'email'", "server = 'mail'", "sender = 'a@b'", "recipients = ['c@d']")
+ASIDE = {
+    "providers.NAME.base_url": ("credential_env = []",),  # the table that moves it has to say which key goes there
+    "alerts.NAME.function": ("to = 'callback'",),
+    "alerts.NAME.url": ("to = 'webhook'",),
+    "alerts.NAME.secret": ("to = 'webhook'", "form = 'pagerduty'"),
+    **{f"alerts.NAME.{each}": _MAIL for each in ("server", "security", "user", "password", "sender", "recipients")},
+}
+"""What the table of some of them needs beside it."""
 
 
 @pytest.fixture
@@ -49,8 +73,9 @@ def test_every_setting_that_needs_trust_is_tried_here() -> None:
 def test_it_is_refused_until_the_folder_is_trusted(loaded: Loaded, project: Path, store: TrustStore, name: str) -> None:
     setting = name.replace("NAME", "openai")
     shared = f"default_model = 'openai/x'\n{setting} = {VALUES[name]}\n"
-    if name == "providers.NAME.base_url":  # the table that moves it has to say which key goes there
-        shared += "providers.openai.credential_env = []"
+    table = setting.rpartition(".")[0]
+    others = [f"{table}.{each}" for each in ASIDE.get(name, ()) if not name.endswith(f".{each.partition(' ')[0]}")]
+    shared += "\n".join(others)
     with pytest.raises(ConfigError) as caught:
         loaded(shared=shared)
     assert f"llm_call.toml:2: a project may set {setting}" in caught.value.message

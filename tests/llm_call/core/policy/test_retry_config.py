@@ -2,10 +2,10 @@ from typing import Any
 
 import pytest
 
-from llm_call.core.domain.errors import ConfigError, UnsupportedError
+from llm_call.core.domain.errors import ConfigError
 from llm_call.core.policy.backoff import Backoff
 from llm_call.core.policy.retry import RetryPolicy
-from llm_call.core.policy.retry_config import retry_policy
+from llm_call.core.policy.retry_config import retry_config, retry_policy
 
 
 def test_the_keys_of_case_files_and_their_aliases_mean_the_same() -> None:
@@ -37,6 +37,14 @@ def test_what_is_wrong_is_named(config: dict[str, Any], said: str) -> None:
     assert said in caught.value.message + caught.value.hint
 
 
-def test_a_breaker_is_refused_rather_than_ignored() -> None:
-    with pytest.raises(UnsupportedError, match="circuit breakers"):
-        retry_policy({"enable_circuit_breaker": True})
+def test_a_breaker_is_there_where_it_is_asked_for() -> None:
+    keys = {"circuit_breaker_config": {"failure_threshold": 2}}
+    assert retry_config(keys).breaker() is None
+    breaker = retry_config({**keys, "enable_circuit_breaker": True}).breaker()
+    assert breaker is not None
+    assert breaker.failures == 2
+
+
+def test_a_breaker_that_cannot_be_is_refused_even_where_it_is_not_enabled() -> None:
+    with pytest.raises(ConfigError, match="circuit_breaker_config: unknown key 'failure_treshold'"):
+        retry_config({"circuit_breaker_config": {"failure_treshold": 2}})

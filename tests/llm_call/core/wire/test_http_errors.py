@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llm_call.core.domain.errors import (
+    OUT_OF_QUOTA,
     APIError,
     AuthenticationError,
     BadRequestError,
@@ -77,7 +78,7 @@ def test_a_code_refines_the_status(status: int, codes: dict[str, Any], kind: typ
     assert error.code == (code or codes["code"])
 
 
-@pytest.mark.parametrize("code", ["insufficient_quota", "billing_hard_limit_reached"])
+@pytest.mark.parametrize("code", sorted(OUT_OF_QUOTA))
 def test_an_empty_purse_is_not_retried(code: str) -> None:
     error = failure(429, message="pay", type=code, code=code)
     assert type(error) is RateLimitError
@@ -86,7 +87,16 @@ def test_an_empty_purse_is_not_retried(code: str) -> None:
 
 def test_a_prompt_that_is_too_long_is_told_by_how_much() -> None:
     error = failure(400, code=400, type="exceed_context_size_error", message="no", n_prompt_tokens=5000, n_ctx=4096)
+    assert isinstance(error, ContextWindowExceededError)
+    assert (error.prompt_tokens, error.window) == (5000, 4096)
     assert "shorten it by 904 tokens" in error.hint
+
+
+def test_a_prompt_that_is_too_long_may_come_without_figures() -> None:
+    error = failure(400, code="context_length_exceeded", message="no", n_ctx="4096")
+    assert isinstance(error, ContextWindowExceededError)
+    assert (error.prompt_tokens, error.window) == (None, None)
+    assert "larger window" in error.hint
 
 
 @pytest.mark.parametrize(
@@ -133,7 +143,9 @@ def test_what_looks_like_a_key_is_masked_even_where_the_excerpt_ends(secret: str
         ({}, None),
         ({"retry-after": "120"}, 120.0),
         ({"retry-after": "1.5"}, 1.5),
-        ({"retry-after": "9", "retry-after-ms": "1500"}, 1.5),
+        ({"retry-after": "9", "retry-after-ms": "1500"}, 9.0),
+        ({"retry-after": "1", "retry-after-ms": "1500"}, 1.5),
+        ({"retry-after": "-3", "retry-after-ms": "1500"}, 1.5),
         ({"retry-after": "9", "retry-after-ms": "soon"}, 9.0),
         ({"retry-after": "-3"}, 0.0),
         ({"retry-after": "1e999"}, 86_400.0),
@@ -144,6 +156,19 @@ def test_what_looks_like_a_key_is_masked_even_where_the_excerpt_ends(secret: str
         ({"retry-after": "Wed, 21 Oct 2026 07:28:30", "date": "Wed, 21 Oct 2026 07:28:00 GMT"}, None),
         ({"x-ratelimit-remaining-tokens": "0", "x-ratelimit-reset-tokens": "6m0s"}, 360.0),
         ({"x-ratelimit-remaining-requests": "0", "x-ratelimit-reset-requests": "20ms"}, 0.02),
+        (
+            {"retry-after": "2", "x-ratelimit-remaining-tokens": "0", "x-ratelimit-reset-tokens": "6m0s"},
+            2.0,  # when all of it is back is later than when the next request may come
+        ),
+        (
+            {
+                "x-ratelimit-remaining-tokens": "0",
+                "x-ratelimit-reset-tokens": "2s",
+                "x-ratelimit-remaining-requests": "0",
+                "x-ratelimit-reset-requests": "1m",
+            },
+            60.0,
+        ),
         ({"x-ratelimit-remaining-requests": "3", "x-ratelimit-reset-requests": "20ms"}, None),
         ({"x-ratelimit-remaining-requests": "0", "x-ratelimit-reset-requests": "a while"}, None),
     ],
@@ -160,6 +185,7 @@ def test_no_hint_is_too_odd(hint: str, date: str) -> None:
 
 def test_a_server_that_says_do_not_retry_is_obeyed() -> None:
     assert not failure(503, {"x-should-retry": "false"}, message="no").retryable
+    assert not failure(429, {"x-should-retry": "False"}, message="no").retryable
     assert failure(503, {"x-should-retry": "true"}, message="no").retryable
 
 
@@ -219,7 +245,7 @@ def test_every_failure_says_what_to_do(status: int, what_to_do: str) -> None:
     assert what_to_do in decode_http_error(status, {}, b"<html>no</html>").hint
 
 
-@pytest.mark.parametrize("code", ["insufficient_quota", "billing_hard_limit_reached", "billing_not_active"])
+@pytest.mark.parametrize("code", sorted(OUT_OF_QUOTA))
 def test_a_quota_that_is_used_up_is_not_to_be_waited_for(code: str) -> None:
     assert "billing" in failure(429, code=code).hint
     assert "billing" in decode_stream_error({"error": {"code": code}}).hint
