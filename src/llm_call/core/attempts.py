@@ -17,6 +17,7 @@ from llm_call.core.domain.errors import (
     LLMCallError,
     LocalLimitError,
     OverloadedError,
+    PolicyError,
     RateLimitError,
 )
 from llm_call.core.domain.response import Response
@@ -140,8 +141,14 @@ class Attempts:
             patience=min(seconds, plan.retry.patience if elsewhere else plan.retry.longest_wait),
             breaker=plan.breaker,
         )
+        if permit.waited:
+            try:
+                seconds = self.room(plan, record, sent.turn, streamed=sent.call.stream)
+            except PolicyError:  # the time went by while it waited: it is not sent
+                permit.release()
+                raise
         span.let(permit)
-        return self.room(plan, record, sent.turn, streamed=sent.call.stream) if permit.waited else seconds
+        return seconds
 
     def _place(self, target: Target) -> Place:
         """Where `target` is, for the gates. Targets are few, and asked for often."""

@@ -247,11 +247,12 @@ class AttemptSpan:
             sent=self._permit is not None,
         )
         self._record.add_attempt(
-            attempt, charge=_charge(self._target, usage) if usage is not None else None, error=error
+            attempt, charge=charge_of(self._target, usage) if usage is not None else None, error=error
         )
 
 
-def _charge(target: Target, usage: Usage) -> Charge:
+def charge_of(target: Target, usage: Usage) -> Charge:
+    """What `usage` at `target` is charged as."""
     prices = target.profile.prices
     provider = target.provider if target.listed else "custom"
     return Charge(provider=provider, model=target.model, usage=usage, prices=prices)

@@ -40,8 +40,10 @@ from llm_call.core.engine import Engine
 from llm_call.core.plan import Plan
 from llm_call.core.policy.backoff import Backoff
 from llm_call.core.policy.budget import Budget
+from llm_call.core.policy.limits import Limit
 from llm_call.core.policy.retry import RetryPolicy
 from llm_call.core.providers.registry import Target, codec
+from llm_call.core.state.gates import GatePolicies, Gates
 from llm_call.core.transport.base import Endpoint, Timeouts
 from llm_call.core.validation import build
 from llm_call.core.validation.base import Answer, Context
@@ -542,3 +544,18 @@ def test_a_caller_who_leaves_while_the_connection_is_read_on_is_heeded() -> None
 
     with pytest.raises(asyncio.CancelledError):
         run.clock.run(leave())
+
+
+def test_an_attempt_whose_time_goes_by_at_the_gates_is_told_as_not_sent() -> None:
+    run = Run(chat_reply("first"))
+    run.attempts.gates = Gates(GatePolicies(limits={"*": Limit(requests_per_minute=1)}), clock=run.clock)
+
+    async def ask_twice() -> None:
+        await run.engine.execute(plan())
+        await run.engine.execute(plan(budget=Budget(seconds=60)))  # its turn comes when its time is over
+
+    with pytest.raises(DeadlineExceededError) as caught:
+        run.clock.run(ask_twice())
+    assert caught.value.trace is not None
+    assert [each.sent for each in caught.value.trace.attempts] == [False]
+    assert len(run.transport.requests) == 1

@@ -142,8 +142,7 @@ class Permit:
             if wait:
                 self._hold(now, wait, "nothing is left of its limit")
             if gate.meter is not None and usage is not None:
-                used = (usage.input_tokens or 0) + (usage.output_tokens or 0)
-                gate.meter.settle(self._tokens - used)
+                gate.meter.settle(self._unused(usage))
             gate.slots.succeeded(now)
             gate.slots.give_back()
         common.tell()
@@ -179,6 +178,12 @@ class Permit:
     ) -> None:
         if not self._ended:
             self.release()
+
+    def _unused(self, usage: Usage) -> int:
+        """How many of the reserved tokens were not used; 0 where the answer does not say."""
+        if usage.input_tokens is None and usage.output_tokens is None:
+            return 0
+        return self._tokens - (usage.input_tokens or 0) - (usage.output_tokens or 0)
 
     def _throttled(self, error: RateLimitError, now: float) -> None:
         slots = self._gate.slots

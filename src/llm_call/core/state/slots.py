@@ -59,8 +59,8 @@ class Slots:
         return not self.under_way and not self._queue
 
     def take(self) -> bool:
-        """Take a place, if one is free and nobody waits for it."""
-        if self._queue or not self._has_room():
+        """Take a place, if one is free: then nobody waits for it, since whoever frees one hands it over."""
+        if not self._has_room():
             return False
         self.under_way += 1
         return True

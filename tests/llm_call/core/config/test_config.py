@@ -14,7 +14,11 @@ from llm_call.core.config import Settings, build_client, building, load, project
 from llm_call.core.config.schema import documented
 from llm_call.core.domain.errors import ConfigError, UnsupportedError
 from llm_call.core.domain.response import Response
+from llm_call.core.policy.breaker import BreakerPolicy
+from llm_call.core.policy.limits import ConcurrencyPolicy, Limit
+from llm_call.core.policy.retry_budget import RetryBudgetPolicy
 from llm_call.core.providers import transports
+from llm_call.core.state.gates import GatePolicies
 from llm_call.testing.scripted import ScriptedTransport, chat_reply, error_reply
 
 Loaded = Callable[..., Settings]
@@ -53,6 +57,33 @@ def test_older_names_of_variables_still_hold(loaded: Loaded) -> None:
     assert (found.config.http.ca_file, found.config.local.model_path) == ("/ca.pem", "/models/Tiny-Q4.gguf")
     assert found.config.local.threads == 3
     assert build_client(found).plan("hi").model == "local/tiny-q4"
+
+
+def test_the_policies_of_the_gates_are_settings(loaded: Loaded) -> None:
+    user = """
+    [breaker]
+    failure_ratio = 0.3
+    probes = [1, 3]
+    [concurrency]
+    start = 20
+    [limits."openai/*"]
+    requests_per_minute = 500
+    """
+    found = loaded(user=user, LLM_CALL_RETRY_BUDGET_FLOOR="5", LLM_CALL_BREAKER_FAILURES="4").config.gates()
+    assert found == GatePolicies(
+        breaker=BreakerPolicy(failure_ratio=0.3, probes=(1, 3), failures=4),
+        concurrency=ConcurrencyPolicy(start=20),
+        retry_budget=RetryBudgetPolicy(floor=5),
+        limits={"openai/*": Limit(requests_per_minute=500)},
+    )
+
+
+@pytest.mark.parametrize(
+    "wrong", ["[breaker]\nfailure_ratio = 1.0", "[breaker]\nprobes = []", "[limits.x]\ntokens_per_minute = 0"]
+)
+def test_policies_that_cannot_be_are_refused(loaded: Loaded, wrong: str) -> None:
+    with pytest.raises(ConfigError, match=r"breaker|limits"):
+        loaded(user=wrong)
 
 
 def test_an_empty_variable_sets_nothing(loaded: Loaded) -> None:

@@ -28,7 +28,7 @@ def test_every_key_and_the_alias_have_their_meaning() -> None:
         {"timeout": "long"},
         {"half_open": 1, "half_open_max_calls": 2},
         {"excluded_exceptions": "KeyError"},
-        {"treshold": 3},
+        {"limit": 3},
     ],
 )
 def test_what_cannot_be_is_refused(config: dict[str, Any]) -> None:

@@ -46,5 +46,5 @@ def test_a_breaker_is_there_where_it_is_asked_for() -> None:
 
 
 def test_a_breaker_that_cannot_be_is_refused_even_where_it_is_not_enabled() -> None:
-    with pytest.raises(ConfigError, match="circuit_breaker_config: unknown key 'failure_treshold'"):
-        retry_config({"circuit_breaker_config": {"failure_treshold": 2}})
+    with pytest.raises(ConfigError, match="circuit_breaker_config: unknown key 'failure_limit'"):
+        retry_config({"circuit_breaker_config": {"failure_limit": 2}})

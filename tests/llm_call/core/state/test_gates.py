@@ -302,6 +302,27 @@ def test_tokens_are_reserved_and_settled_with_what_was_used() -> None:
     run(check, limits={"*": Limit(tokens_per_minute=600)})
 
 
+@pytest.mark.parametrize("usage", [None, Usage()])
+def test_tokens_that_nobody_counted_stay_as_they_were_reserved(usage: Usage | None) -> None:
+    async def check(world: World) -> None:
+        (await world.gates.enter(PLACE, tokens=600)).succeeded(0.1, {}, usage)
+        with pytest.raises(LocalLimitError):
+            await world.gates.enter(PLACE, tokens=1, patience=0)
+
+    run(check, limits={"*": Limit(tokens_per_minute=600)})
+
+
+def test_a_request_whose_tokens_have_no_room_takes_nothing_from_the_requests() -> None:
+    async def check(world: World) -> None:
+        await world.gates.enter(PLACE, tokens=600)
+        for _ in range(99):
+            with pytest.raises(LocalLimitError):
+                await world.gates.enter(PLACE, tokens=600, patience=0)
+        assert (await world.gates.enter(PLACE, tokens=0, patience=0)).waited == 0
+
+    run(check, limits={"*": Limit(requests_per_minute=60, tokens_per_minute=600)})
+
+
 def test_a_cancelled_wait_takes_nothing_from_a_rate() -> None:
     async def check(world: World) -> None:
         for _ in range(60):

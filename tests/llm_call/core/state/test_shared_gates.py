@@ -225,6 +225,39 @@ def test_the_tokens_of_an_answer_are_settled_with_the_next_fetch() -> None:
     run(check, limits={"*": Limit(tokens_per_minute=600)})
 
 
+def test_what_is_owed_is_not_forgotten_by_who_has_no_patience() -> None:
+    async def check(each: Processes) -> None:
+        (await each.one.enter(PLACE, tokens=600)).succeeded(0.1, {}, Usage(input_tokens=900, output_tokens=0))
+        for _ in range(3):
+            with pytest.raises(LocalLimitError) as caught:
+                await each.one.enter(PLACE, tokens=0, patience=1)
+            assert caught.value.retry_after == pytest.approx(30, abs=0.1)
+
+    run(check, limits={"*": Limit(tokens_per_minute=600)})
+
+
+def test_what_was_fetched_is_used_once() -> None:
+    async def check(each: Processes) -> None:
+        await each.one.enter(PLACE, tokens=600)  # and fetches 600 more for later
+        for _ in range(99):
+            await each.one.enter(PLACE, tokens=400)
+        given_out = 600 + 99 * 400
+        assert given_out <= 36_000 * (each.clock.now() / 60 + 1) + 1
+
+    run(check, limits={"*": Limit(tokens_per_minute=36_000)})
+
+
+def test_what_was_fetched_and_not_used_in_time_is_dropped() -> None:
+    async def check(each: Processes) -> None:
+        await each.one.enter(PLACE)  # and fetches 10 more for later
+        await asyncio.sleep(6)
+        asked = each.store.asked.count("update limit")
+        await each.one.enter(PLACE)
+        assert each.store.asked.count("update limit") == asked + 1
+
+    run(check, limits=LIMITS)
+
+
 def test_two_processes_share_what_there_is_to_retry_with() -> None:
     async def check(each: Processes) -> None:
         given_out = 0
