@@ -559,3 +559,32 @@ def test_an_attempt_whose_time_goes_by_at_the_gates_is_told_as_not_sent() -> Non
     assert caught.value.trace is not None
     assert [each.sent for each in caught.value.trace.attempts] == [False]
     assert len(run.transport.requests) == 1
+
+
+def test_a_stream_that_is_read_twice_is_written_and_charged_once() -> None:
+    run = Run(stream_reply(["Hel", "lo"]))
+
+    async def read() -> tuple[list[list[str]], Result[Any]]:
+        async with run.engine.stream(plan()) as live:
+            return [[piece async for piece in live] for _ in range(2)], live.result
+
+    texts, result = run.clock.run(read())
+    assert texts == [["Hel", "lo"], []]
+    assert (len(result.trace.attempts), len(result.trace.rounds), len(result.bill.charges)) == (1, 1, 1)
+
+
+def test_an_error_that_is_caught_beside_its_stream_tells_what_was_tried_and_people_once() -> None:
+    run, told = Run(stream_reply(["Hel"], finish_reason=None)), list[Alert]()
+    engine = Engine(run.attempts, alert=told.append)
+
+    async def read() -> None:
+        async with engine.stream(plan(recovery="off")) as live:
+            try:
+                [piece async for piece in live]
+            except StreamInterruptedError as error:
+                assert kinds(error) == ["StreamInterruptedError"]
+                raise
+
+    with pytest.raises(StreamInterruptedError):
+        run.clock.run(read())
+    assert len(told) == 1
