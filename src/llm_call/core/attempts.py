@@ -75,7 +75,14 @@ class Attempts:
                 return True  # nothing was sent
             return await self.gates.may_retry(self._place(plan.targets[index]))
 
-        return AttemptLoop(policy, clock=self.clock, chance=self.chance, onward=plan.onward, may_retry=may_retry)
+        return AttemptLoop(
+            policy,
+            clock=self.clock,
+            chance=self.chance,
+            onward=plan.onward,
+            may_retry=may_retry,
+            failure=LLMCallError,  # anything else is a mistake in a hook or in here: no target can mend it
+        )
 
     async def run(self, plan: Plan, record: CallRecord, attempt: Callable[[Turn], Awaitable[T]]) -> T:
         """What `attempt` gives at one of the plan's targets.
