@@ -216,13 +216,17 @@ async def summed_up(record: CallRecord, work: Awaitable[T]) -> T:
     """What `work` gives.
 
     Raises:
-        LLMCallError: Its error; where several targets have failed, one that tells of each.
+        LLMCallError: Its error; where several targets have failed, one that tells of each. That the time or the budget is
+            used up has what failed before as its cause.
     """
     try:
         return await work
     except LLMCallError as error:
         if summary := record.failure(error):
             raise summary from error
+        if cause := record.cause(error):
+            error.rewrite(lambda message: f"{message}; before that: {type(cause).__name__}: {cause.message}")
+            raise error from cause
         raise
 
 

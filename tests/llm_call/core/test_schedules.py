@@ -6,7 +6,7 @@ its seed; `LLM_CALL_SEED=<seed> pytest tests/llm_call/core/test_schedules.py -k 
 
 import asyncio
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from decimal import Decimal
 from itertools import pairwise
