@@ -118,12 +118,12 @@ class Attempts:
         )
 
     async def whole(
-        self, plan: Plan, record: CallRecord, turn: Turn, sent: Callable[[Target], AttemptScope], read: Read[A]
+        self, plan: Plan, record: CallRecord, turn: Turn, sent: Callable[[Target, int], AttemptScope], read: Read[A]
     ) -> A:
         """What `read` makes of the reply to one request."""
         target, seconds = plan.targets[turn.target], self.room(plan, record, turn, streamed=False)
         with AttemptSpan(record, target, turn, self.clock.now) as span:
-            scope = sent(target)
+            scope = sent(target, span.number)
             seconds = await self.let(plan, record, span, scope, seconds)
             if self.hooks:
                 with entered(self.hooks, scope):

@@ -113,10 +113,10 @@ class Engine:
         texts = tuple(message.text for message in plan.request.messages)
 
         async def attempt(turn: Turn) -> Embeddings:
-            def sent(target: Target) -> AttemptScope:
+            def sent(target: Target, number: int) -> AttemptScope:
                 asked = EmbeddingRequest(model=target.model, texts=texts, dimensions=dimensions)
                 wire = encode_embedding(target, asked)
-                return AttemptScope(record.number, target, wire, call=scope, request=plan.request, turn=turn)
+                return AttemptScope(number, target, wire, call=scope, request=plan.request, turn=turn)
 
             return await self._attempts.whole(plan, record, turn, sent, read_embeddings(len(texts)))
 

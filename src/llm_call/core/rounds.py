@@ -164,9 +164,8 @@ class Rounds:
 
     async def _asked(self, plan: Plan, request: Request) -> Response:
         async def attempt(turn: Turn) -> Response:
-            def sent(target: Target) -> AttemptScope:
+            def sent(target: Target, number: int) -> AttemptScope:
                 wire = encode(target, request, stream=plan.stream or target.profile.stream_only, strict=plan.strict)
-                number = self._record.number
                 return AttemptScope(number, target, wire, call=self._scope, request=request, turn=turn)
 
             return await self._attempts.whole(plan, self._record, turn, sent, whole)

@@ -419,7 +419,7 @@ def test_another_attempt_that_says_something_else_is_cancelled() -> None:
     with pytest.raises(StreamInterruptedError, match="gave another") as caught:
         run.stream(plan())
     assert caught.value.text == "hello"
-    assert kinds(caught.value) == ["StreamInterruptedError", "StreamInterruptedError"]
+    assert kinds(caught.value) == ["StreamInterruptedError", "Abandoned"]
     assert run.transport.closed_early == 1
 
 
@@ -609,3 +609,13 @@ def test_a_budget_that_is_used_up_tells_what_had_failed_before() -> None:
     with pytest.raises(BudgetExceededError, match="2 of 2 attempts are made; before that: ServerError") as caught:
         Run(error_reply(500)).execute(plan(budget=Budget(attempts=2)))
     assert isinstance(caught.value.__cause__, ServerError)
+
+
+def test_another_answer_is_no_failure_of_the_target_that_gave_it() -> None:
+    breaker = BreakerPolicy(failures=1)
+    run = Run(*[stream_reply(["hel"], finish_reason=None), stream_reply(["other"])])
+    targets = (target("scripted/one"), target("scripted/two"))
+    with pytest.raises(StreamInterruptedError, match="gave another"):
+        run.stream(plan(targets=targets, retry=RetryPolicy(max_attempts=1), breaker=breaker))
+    run.transport = ScriptedTransport(stream_reply(["well"]))
+    assert run.stream(plan(targets=targets[1:], breaker=breaker))[0] == ["well"]
