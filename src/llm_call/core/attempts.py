@@ -138,9 +138,12 @@ class Attempts:
         """Wait for leave to go out; the seconds that the attempt has then.
 
         Raises:
+            APIError: The call wants to see it fail.
             CircuitOpenError: The breaker of its target is open.
             LocalLimitError: The limits of its target leave no room in time.
         """
+        if plan.simulated.primary_down or plan.simulated.rate_limits:
+            _simulate(plan, sent)  # before the gate, which would take it for the target's own
         elsewhere = sent.turn.target + 1 < len(plan.targets)
         permit = await self.gates.enter(
             self._place(sent.target),
@@ -176,8 +179,6 @@ class Attempts:
     async def open(self, plan: Plan, sent: AttemptScope) -> AbstractAsyncContextManager[Reply]:
         """The reply to a request, which is signed now."""
         target = sent.target
-        if plan.simulated.primary_down or plan.simulated.rate_limits:
-            _simulate(plan, sent)
         endpoint = target.endpoint if target.sign is None else await target.sign(target.endpoint, sent.wire)
         return self._transport(target.transport).open(endpoint, sent.wire, plan.timeouts)
 

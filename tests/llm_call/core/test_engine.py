@@ -581,11 +581,10 @@ def test_an_error_that_is_caught_beside_its_stream_tells_what_was_tried_and_peop
 
     async def read() -> None:
         async with engine.stream(plan(recovery="off")) as live:
-            try:
+            with pytest.raises(StreamInterruptedError) as caught:
                 [piece async for piece in live]
-            except StreamInterruptedError as error:
-                assert kinds(error) == ["StreamInterruptedError"]
-                raise
+            assert kinds(caught.value) == ["StreamInterruptedError"]
+            raise caught.value
 
     with pytest.raises(StreamInterruptedError):
         run.clock.run(read())

@@ -121,7 +121,7 @@ def test_a_client_is_hooked_for_a_while_inside_of_its_own_hooks() -> None:
 
 
 @pytest.mark.parametrize("after", [False, True])
-def test_a_hook_that_breaks_ends_the_call_and_asks_nobody_again(after: bool) -> None:  # noqa: FBT001  (a case of the test)
+def test_a_hook_that_breaks_ends_the_call_and_asks_nobody_again(after: bool) -> None:
     @contextmanager
     def broken(_attempt: AttemptScope) -> Iterator[None]:
         if after:
