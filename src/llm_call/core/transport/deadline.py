@@ -95,6 +95,6 @@ async def within(seconds: float, work: Awaitable[T]) -> T:
         raise
     finally:
         watch.calls.discard(call)
-    if call.late:
-        task.uncancel()
+    if call.late and task.uncancel() > call.cancelling:
+        raise asyncio.CancelledError  # the caller has left in the same moment: both came as one
     return value

@@ -2,7 +2,7 @@ import asyncio
 
 import pytest
 
-from llm_call.core.transport.deadline import within
+from llm_call.core.transport.deadline import is_late, within
 from llm_call.testing.clock import FakeClock
 
 
@@ -71,3 +71,24 @@ def test_the_outer_of_two_deadlines_ends_the_inner() -> None:
         return "inner"
 
     assert FakeClock().run(nested()) == "outer"
+
+
+def test_a_caller_who_leaves_in_the_moment_in_which_the_time_is_up_is_heeded_though_the_work_gives_its_answer() -> None:
+    async def tidy() -> str:
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError as error:
+            if not is_late(error):
+                raise
+        return "answer"
+
+    async def both() -> None:
+        task = asyncio.create_task(within(5, tidy()))
+        await asyncio.sleep(0)
+        asyncio.get_running_loop().call_at(5.0, task.cancel)
+        await task
+
+    clock = FakeClock()
+    assert clock.run(within(5, tidy())) == "answer"
+    with pytest.raises(asyncio.CancelledError):
+        FakeClock().run(both())
