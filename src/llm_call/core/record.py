@@ -112,26 +112,24 @@ class CallRecord:
 
     def end_round(self, rung: str, response: Response, judgement: Judgement) -> None:
         """A round has ended with a judgement."""
-        self._rounds.append(
-            Round(
-                number=len(self._rounds) + 1,
-                rung=rung,
-                attempts=tuple(self._attempts),
-                verdicts=judgement.verdicts,
-                response=response,
-                tools=tuple(self._tools),
-            )
-        )
+        self._rounds.append(replace(self._open_round(rung), verdicts=judgement.verdicts, response=response))
         self._attempts, self._tools = [], []
+
+    def fail_round(self, rung: str) -> None:
+        """A round has ended without an answer. One in which nothing was tried is none."""
+        if self._attempts or self._tools:
+            self._rounds.append(self._open_round(rung))
+        self._attempts, self._tools = [], []
+
+    def _open_round(self, rung: str) -> Round:
+        number, attempts, tools = len(self._rounds) + 1, tuple(self._attempts), tuple(self._tools)
+        return Round(number=number, rung=rung, attempts=attempts, tools=tools)
 
     def trace(self, now: float) -> Trace:
         """Everything so far, an unfinished round included."""
         rounds = tuple(self._rounds)
         if self._attempts:
-            rung = "reask" if rounds else "ask"
-            rounds += (
-                Round(number=len(rounds) + 1, rung=rung, attempts=tuple(self._attempts), tools=tuple(self._tools)),
-            )
+            rounds += (self._open_round("reask" if rounds else "ask"),)
         return Trace(model=self._model, rounds=rounds, duration=now - self.started, skipped=self._skipped)
 
     def result(self, response: Response, judgement: Judgement, now: float) -> Result[Any]:
