@@ -75,7 +75,14 @@ class Attempts:
                 return True  # nothing was sent
             return await self.gates.may_retry(self._place(plan.targets[index]))
 
-        return AttemptLoop(policy, clock=self.clock, chance=self.chance, onward=plan.onward, may_retry=may_retry)
+        return AttemptLoop(
+            policy,
+            clock=self.clock,
+            chance=self.chance,
+            onward=plan.onward,
+            may_retry=may_retry,
+            failure=LLMCallError,  # anything else is a mistake in a hook or in here: no target can mend it
+        )
 
     async def run(self, plan: Plan, record: CallRecord, attempt: Callable[[Turn], Awaitable[T]]) -> T:
         """What `attempt` gives at one of the plan's targets.
@@ -209,13 +216,17 @@ async def summed_up(record: CallRecord, work: Awaitable[T]) -> T:
     """What `work` gives.
 
     Raises:
-        LLMCallError: Its error; where several targets have failed, one that tells of each.
+        LLMCallError: Its error; where several targets have failed, one that tells of each. That the time or the budget is
+            used up has what failed before as its cause.
     """
     try:
         return await work
     except LLMCallError as error:
         if summary := record.failure(error):
             raise summary from error
+        if cause := record.cause(error):
+            error.rewrite(lambda message: f"{message}; before that: {type(cause).__name__}: {cause.message}")
+            raise error from cause
         raise
 
 

@@ -8,7 +8,12 @@ from typing import Any, Self
 from msgspec.structs import replace
 
 from llm_call.core.domain.bill import Bill, Charge, Pricing
-from llm_call.core.domain.errors import AllTargetsFailedError, LLMCallError, PolicyError
+from llm_call.core.domain.errors import (
+    AllTargetsFailedError,
+    BudgetExceededError,
+    DeadlineExceededError,
+    LLMCallError,
+)
 from llm_call.core.domain.response import Notice, Response, Usage
 from llm_call.core.domain.result import Result
 from llm_call.core.domain.trace import Attempt, Failure, Round, Skipped, Timings, ToolRun, Trace
@@ -146,9 +151,16 @@ class CallRecord:
             rung=self._rounds[-1].rung,
         )
 
+    def cause(self, last: LLMCallError) -> LLMCallError | None:
+        """What had failed in this round before `last`, where that is only that the time or the budget is used up."""
+        if not isinstance(last, BudgetExceededError | DeadlineExceededError):
+            return None
+        earlier = [error for error in self._last_errors.values() if type(error) is not type(last)]
+        return earlier[-1] if earlier else None
+
     def failure(self, last: LLMCallError) -> LLMCallError | None:
         """One error that tells of every target, where several were tried and none answered; `last` is the last one's."""
-        if len(self._last_errors) < _SEVERAL or isinstance(last, PolicyError):
+        if len(self._last_errors) < _SEVERAL or isinstance(last, BudgetExceededError | DeadlineExceededError):
             return None
         lines = [
             f"{attempt.target}: {attempt.failure.kind}: {attempt.failure.message}"
