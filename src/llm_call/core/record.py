@@ -112,26 +112,24 @@ class CallRecord:
 
     def end_round(self, rung: str, response: Response, judgement: Judgement) -> None:
         """A round has ended with a judgement."""
-        self._rounds.append(
-            Round(
-                number=len(self._rounds) + 1,
-                rung=rung,
-                attempts=tuple(self._attempts),
-                verdicts=judgement.verdicts,
-                response=response,
-                tools=tuple(self._tools),
-            )
-        )
+        self._rounds.append(replace(self._open_round(rung), verdicts=judgement.verdicts, response=response))
         self._attempts, self._tools = [], []
+
+    def fail_round(self, rung: str) -> None:
+        """A round has ended without an answer. One in which nothing was tried is none."""
+        if self._attempts or self._tools:
+            self._rounds.append(self._open_round(rung))
+        self._attempts, self._tools = [], []
+
+    def _open_round(self, rung: str) -> Round:
+        number, attempts, tools = len(self._rounds) + 1, tuple(self._attempts), tuple(self._tools)
+        return Round(number=number, rung=rung, attempts=attempts, tools=tools)
 
     def trace(self, now: float) -> Trace:
         """Everything so far, an unfinished round included."""
         rounds = tuple(self._rounds)
         if self._attempts:
-            rung = "reask" if rounds else "ask"
-            rounds += (
-                Round(number=len(rounds) + 1, rung=rung, attempts=tuple(self._attempts), tools=tuple(self._tools)),
-            )
+            rounds += (self._open_round("reask" if rounds else "ask"),)
         return Trace(model=self._model, rounds=rounds, duration=now - self.started, skipped=self._skipped)
 
     def result(self, response: Response, judgement: Judgement, now: float) -> Result[Any]:
@@ -258,11 +256,12 @@ class AttemptSpan:
             sent=self._permit is not None,
         )
         self._record.add_attempt(
-            attempt, charge=_charge(self._target, usage) if usage is not None else None, error=error
+            attempt, charge=charge_of(self._target, usage) if usage is not None else None, error=error
         )
 
 
-def _charge(target: Target, usage: Usage) -> Charge:
+def charge_of(target: Target, usage: Usage) -> Charge:
+    """What `usage` at `target` is charged as."""
     prices = target.profile.prices
     provider = target.provider if target.listed else "custom"
     return Charge(provider=provider, model=target.model, usage=usage, prices=prices)

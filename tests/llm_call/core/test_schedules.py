@@ -295,13 +295,13 @@ def the_trace_tells_every_attempt(call: Call, sent: list[Sent]) -> None:
     for attempt, request in zip(attempts, sent, strict=True):
         held = attempt.timings.held if attempt.timings else 0.0
         assert abs(call.begun + attempt.started + held - request.opened) < 1e-6
-    for before, after in _pairs(attempts):
+    for before, after in _pairs(list(call.trace.attempts)):
         assert after.wait >= 0
         assert after.started >= before.started + before.duration + after.wait - 1e-6
         if before.failure is not None:
             assert after.why or call.plan.ladder
-            if after.wait and before.failure.retry_after:
-                assert after.wait >= before.failure.retry_after
+            if after.target == before.target and before.failure.retry_after:
+                assert after.wait >= before.failure.retry_after or call.plan.ladder
 
 
 def the_limits_hold(call: Call, sent: list[Sent]) -> None:
