@@ -84,15 +84,15 @@ class Attempts:
             failure=LLMCallError,  # anything else is a mistake in a hook or in here: no target can mend it
         )
 
-    async def run(self, plan: Plan, record: CallRecord, attempt: Callable[[Turn], Awaitable[T]]) -> T:
+    def run(self, plan: Plan, record: CallRecord, attempt: Callable[[Turn], Awaitable[T]]) -> Coroutine[Any, Any, T]:
         """What `attempt` gives at one of the plan's targets.
 
         Raises:
             LLMCallError: None of them answered.
         """
-        return await summed_up(record, self.loop(plan, record).run(attempt))
+        return summed_up(record, self.loop(plan, record).run(attempt))
 
-    async def hedged(
+    def hedged(
         self,
         plan: Plan,
         ask: Callable[[Plan], Coroutine[Any, Any, T]],
@@ -100,15 +100,15 @@ class Attempts:
         streamed: bool,
         is_good: Callable[[T], bool],
         discard: Callable[[T], Awaitable[None]] | None = None,
-    ) -> T:
+    ) -> Coroutine[Any, Any, T]:
         """What `ask` gives for `plan`, or for its later targets where the first one is late and hedging is on."""
         if not self.hedges.policy.enabled or len(plan.targets) == 1:
-            return await ask(plan)
+            return ask(plan)
         delay = self.hedges.delay((plan.targets[0].name, streamed))
         if delay is None:
-            return await ask(plan)
+            return ask(plan)
         later = replace(plan, targets=plan.targets[1:])
-        return await race(
+        return race(
             lambda: ask(plan),
             lambda: ask(later),
             delay=delay,

@@ -4,7 +4,7 @@ Everything that happens is written into one record. What follows a failure or a 
 policies; how a request looks on the wire is the codec's business, how it travels is the transport's.
 """
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -86,8 +86,8 @@ class Engine:
             scope.result = result
         return result
 
-    async def _rounds(self, plan: Plan, record: CallRecord, scope: CallScope) -> Result[Any]:
-        return await Rounds(self._attempts, plan, record, scope, self._reviewer).run()
+    def _rounds(self, plan: Plan, record: CallRecord, scope: CallScope) -> Coroutine[Any, Any, Result[Any]]:
+        return Rounds(self._attempts, plan, record, scope, self._reviewer).run()
 
     async def embed(self, plan: Plan, dimensions: int | None) -> Result[Embeddings]:
         """The texts of the plan's messages as vectors, of the model's own length or with so many `dimensions`.

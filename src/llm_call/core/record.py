@@ -216,18 +216,20 @@ class AttemptSpan:
 
     def heard(self) -> float:
         """A stream has begun: that is what its caller has waited for. How long, in seconds."""
-        self._first_event = self._now() - self._begun
-        self._observe(None)
+        now = self._now()
+        self._first_event = now - self._begun
+        self._observe(None, now)
         return self._first_event
 
     def answered(self, usage: Usage) -> float:
         """The attempt gave an answer that used so many tokens. How long it took, in seconds."""
+        now = self._now()
+        seconds = now - self._begun
         if self._first_event is None:
-            self._observe(None)
-        seconds = self._now() - self._begun
+            self._observe(None, now)
         if self._permit is not None:
             self._permit.succeeded(seconds - self._permit.waited, self._headers, usage)
-        self._write(usage=usage, error=None, failure=None)
+        self._write(seconds, usage=usage)
         return seconds
 
     def __enter__(self) -> Self:
@@ -238,25 +240,32 @@ class AttemptSpan:
     ) -> None:
         if self._written:
             return
+        now = self._now()
+        seconds = now - self._begun
         if isinstance(error, LLMCallError):
             if self._permit is not None:
-                self._permit.failed(error, self._now() - self._begun - self._permit.waited)
-                self._observe(error)
-            self._write(usage=None, error=error, failure=error.failure())
+                self._permit.failed(error, seconds - self._permit.waited)
+                self._observe(error, now)
+            self._write(seconds, error=error, failure=error.failure())
         else:
             if self._permit is not None:
                 self._permit.release()
             why = "the caller left before the end" if error is None else type(error).__name__
-            self._write(usage=None, error=None, failure=Failure(kind="Abandoned", message=why))
+            self._write(seconds, failure=Failure(kind="Abandoned", message=why))
 
-    def _observe(self, error: LLMCallError | None) -> None:
+    def _observe(self, error: LLMCallError | None, now: float) -> None:
         if self._record.observe is not None:
-            now = self._now()
             self._record.observe(self._target, now - self._begun, error, now)
 
-    def _write(self, *, usage: Usage | None, error: LLMCallError | None, failure: Failure | None) -> None:
+    def _write(
+        self,
+        duration: float,
+        *,
+        usage: Usage | None = None,
+        error: LLMCallError | None = None,
+        failure: Failure | None = None,
+    ) -> None:
         self._written = True
-        duration = self._now() - self._begun
         held = 0.0 if self._permit is None else self._permit.waited
         attempt = Attempt(
             number=self.number,

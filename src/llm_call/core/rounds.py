@@ -1,5 +1,6 @@
 """Rounds of question and judgement: the first one, and those that the ladder adds while the answer is not accepted."""
 
+from collections.abc import Coroutine
 from typing import Any
 
 from msgspec import Struct
@@ -31,6 +32,8 @@ from llm_call.core.tools.config import Toolset
 from llm_call.core.validation.base import Answer, Context
 from llm_call.core.validation.judging import Judgement, judge
 from llm_call.core.validation.reask import fingerprint, reask
+
+_FIRST = Standing()
 
 
 class Judged(Struct, frozen=True, kw_only=True):
@@ -67,7 +70,7 @@ class Rounds:
         Raises:
             LLMCallError: There is no answer.
         """
-        standing: Standing | None = Standing()
+        standing: Standing | None = _FIRST
         while standing is not None:
             if standing.rung >= 0 and self._rung(standing).kind == "human":
                 return await self._reviewed()
@@ -162,7 +165,7 @@ class Rounds:
             chance=self._attempts.chance(),
         )
 
-    async def _asked(self, plan: Plan, request: Request) -> Response:
+    def _asked(self, plan: Plan, request: Request) -> Coroutine[Any, Any, Response]:
         async def attempt(turn: Turn) -> Response:
             def sent(target: Target, number: int) -> AttemptScope:
                 wire = encode(target, request, stream=plan.stream or target.profile.stream_only, strict=plan.strict)
@@ -170,7 +173,7 @@ class Rounds:
 
             return await self._attempts.whole(plan, self._record, turn, sent, whole)
 
-        return await self._attempts.run(plan, self._record, attempt)
+        return self._attempts.run(plan, self._record, attempt)
 
     async def _with_tools(self, plan: Plan, request: Request, toolset: Toolset) -> Response:
         """The answer of a model whose calls of tools are run for it, each of its turns an attempt or more."""
@@ -197,13 +200,11 @@ class Rounds:
         )
         return replace(said.response, notices=(*said.response.notices, *notes)) if notes else said.response
 
-    async def _hedged(self, plan: Plan, request: Request) -> Response:
+    def _hedged(self, plan: Plan, request: Request) -> Coroutine[Any, Any, Response]:
         def is_good(response: Response) -> bool:
             return judged_of(plan, self._record.rounds + 1, response).ok
 
-        return await self._attempts.hedged(
-            plan, lambda chosen: self._asked(chosen, request), streamed=False, is_good=is_good
-        )
+        return self._attempts.hedged(plan, lambda chosen: self._asked(chosen, request), streamed=False, is_good=is_good)
 
     async def _reviewed(self) -> Result[Any]:
         """What a person decides, or where their decision will be found."""
