@@ -109,7 +109,9 @@ class Stream:
             await self._loop.failed(failed)
             await self.begin()
         except LLMCallError as last:
-            raise (broken if last is failed else self._broken(last)) from last
+            if last is failed:
+                raise broken from error
+            raise self._broken(last) from last
 
     async def _differs(self, attempt: _Attempt, error: DiffersError) -> StreamInterruptedError:
         await attempt.fail(error)  # no failure of its target: another answer is as good
