@@ -316,6 +316,16 @@ def test_shared_state_without_its_library_says_how_to_install_it(
     assert 'pip install "llm-call[redis]"' in caught.value.hint
 
 
+def test_a_password_that_stands_where_it_may_not_is_not_shown_either(loaded: Loaded) -> None:
+    url = "redis://h/0?db=1&password=hunter22&ssl_ca_certs=F"
+    settings = loaded(LLM_CALL_STATE_URL=url)
+    values = {name: value for name, value, _ in shown(settings)}
+    assert values["state.url"] == url.replace("hunter22", "<hidden>")
+    with pytest.raises(ConfigError) as caught:
+        building._store(settings)
+    assert "hunter22" not in f"{caught.value} {caught.value.hint}"
+
+
 def test_the_password_of_a_url_is_not_shown(loaded: Loaded) -> None:
     for url in ("redis://someone:hunter22@h/2", "unix://:hunter22@/run/s", "redis://:hunter22/@x@h"):
         found = loaded(user=f"state.url = '{url}'")
