@@ -2,7 +2,8 @@
 
 Each has a prompt of its own of 1 KB and has been told by its peer, with 503 and `retry-after`, to come again in a
 minute. Memory is what the process has grown by since before the first of them, its prompts included; CPU is what it
-uses in three seconds of the real clock while all of them wait.
+uses in three seconds of the real clock while all of them wait. Breaker and retry budget are off: with them, most of the
+calls would not be sent, or would give up.
 """
 
 import asyncio
@@ -18,11 +19,15 @@ from time import process_time
 from harness import Row
 
 from llm_call import Client, Router
+from llm_call.core.policy.breaker import BreakerPolicy
+from llm_call.core.policy.retry_budget import RetryBudgetPolicy
+from llm_call.core.state.gates import GatePolicies
 from llm_call.core.transport.base import Endpoint, Reply, Timeouts
 from llm_call.core.wire.base import WireRequest
 
 CALLS = 10_000
 SECONDS = 3.0
+_OPEN_GATES = GatePolicies(breaker=BreakerPolicy(enabled=False), retry_budget=RetryBudgetPolicy(enabled=False))
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 _ANSWER = b'{"id":"x","model":"m","choices":[{"index":0,"message":{"content":"ok"},"finish_reason":"stop"}]}'
 _REFUSAL = b'{"error":{"message":"come again"}}'
@@ -79,7 +84,8 @@ async def waiting(calls: int, seconds: float) -> dict[str, float]:
     """How many bytes `calls` take that wait, and the CPU time that passes in `seconds` of it."""
     warm = 200
     peer = Refusing(good=warm, bad=calls)
-    client = Client(router=Router(credentials={"OPENAI_API_KEY": "x"}), transports={"http": lambda: peer})
+    router = Router(credentials={"OPENAI_API_KEY": "x"})
+    client = Client(router=router, transports={"http": lambda: peer}, gates=_OPEN_GATES)
     for number in range(warm):
         await client.ask(_prompt(number), model="openai/gpt-4o-mini")
     before = _resident()

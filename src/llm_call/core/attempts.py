@@ -17,6 +17,7 @@ from llm_call.core.domain.errors import (
     LLMCallError,
     LocalLimitError,
     OverloadedError,
+    PolicyError,
     RateLimitError,
 )
 from llm_call.core.domain.response import Response
@@ -74,17 +75,24 @@ class Attempts:
                 return True  # nothing was sent
             return await self.gates.may_retry(self._place(plan.targets[index]))
 
-        return AttemptLoop(policy, clock=self.clock, chance=self.chance, onward=plan.onward, may_retry=may_retry)
+        return AttemptLoop(
+            policy,
+            clock=self.clock,
+            chance=self.chance,
+            onward=plan.onward,
+            may_retry=may_retry,
+            failure=LLMCallError,  # anything else is a mistake in a hook or in here: no target can mend it
+        )
 
-    async def run(self, plan: Plan, record: CallRecord, attempt: Callable[[Turn], Awaitable[T]]) -> T:
+    def run(self, plan: Plan, record: CallRecord, attempt: Callable[[Turn], Awaitable[T]]) -> Coroutine[Any, Any, T]:
         """What `attempt` gives at one of the plan's targets.
 
         Raises:
             LLMCallError: None of them answered.
         """
-        return await summed_up(record, self.loop(plan, record).run(attempt))
+        return summed_up(record, self.loop(plan, record).run(attempt))
 
-    async def hedged(
+    def hedged(
         self,
         plan: Plan,
         ask: Callable[[Plan], Coroutine[Any, Any, T]],
@@ -92,15 +100,15 @@ class Attempts:
         streamed: bool,
         is_good: Callable[[T], bool],
         discard: Callable[[T], Awaitable[None]] | None = None,
-    ) -> T:
+    ) -> Coroutine[Any, Any, T]:
         """What `ask` gives for `plan`, or for its later targets where the first one is late and hedging is on."""
         if not self.hedges.policy.enabled or len(plan.targets) == 1:
-            return await ask(plan)
+            return ask(plan)
         delay = self.hedges.delay((plan.targets[0].name, streamed))
         if delay is None:
-            return await ask(plan)
+            return ask(plan)
         later = replace(plan, targets=plan.targets[1:])
-        return await race(
+        return race(
             lambda: ask(plan),
             lambda: ask(later),
             delay=delay,
@@ -140,8 +148,14 @@ class Attempts:
             patience=min(seconds, plan.retry.patience if elsewhere else plan.retry.longest_wait),
             breaker=plan.breaker,
         )
+        if permit.waited:
+            try:
+                seconds = self.room(plan, record, sent.turn, streamed=sent.call.stream)
+            except PolicyError:  # the time went by while it waited: it is not sent
+                permit.release()
+                raise
         span.let(permit)
-        return self.room(plan, record, sent.turn, streamed=sent.call.stream) if permit.waited else seconds
+        return seconds
 
     def _place(self, target: Target) -> Place:
         """Where `target` is, for the gates. Targets are few, and asked for often."""
@@ -202,13 +216,17 @@ async def summed_up(record: CallRecord, work: Awaitable[T]) -> T:
     """What `work` gives.
 
     Raises:
-        LLMCallError: Its error; where several targets have failed, one that tells of each.
+        LLMCallError: Its error; where several targets have failed, one that tells of each. That the time or the budget is
+            used up has what failed before as its cause.
     """
     try:
         return await work
     except LLMCallError as error:
         if summary := record.failure(error):
             raise summary from error
+        if cause := record.cause(error):
+            error.rewrite(lambda message: f"{message}; before that: {type(cause).__name__}: {cause.message}")
+            raise error from cause
         raise
 
 

@@ -31,7 +31,7 @@ from llm_call.core.portal import run_sync
 from llm_call.core.providers.registry import TransportName
 from llm_call.core.providers.transports import TransportFactory, transport_factories
 from llm_call.core.retry import Chance
-from llm_call.core.review import Durable, Reviewer, ReviewRequest
+from llm_call.core.review import CallbackReviewer, Durable, Reviewer, ReviewRequest
 from llm_call.core.router import Router
 from llm_call.core.state.common import GateChange
 from llm_call.core.state.gates import GatePolicies, Gates
@@ -108,7 +108,9 @@ class Client:
         self._make_durable = durable
         self._durable: Durable | None = None
         self._reviewer = reviewer
-        self._engine = self._engine_of(self._attempts, reviewer or (_Handing(self) if durable else None))
+        self._engine = self._engine_of(
+            self._attempts, reviewer or (CallbackReviewer(self._hand_over) if durable else None)
+        )
 
     async def ask(self, prompt: str | Sequence[Message], **options: Unpack[AskOptions]) -> Result[Any]:
         """The model's answer to `prompt`, checked. A rejected answer is a result whose `ok` is false.
@@ -297,6 +299,9 @@ class Client:
     async def __aexit__(self, *_exception: object) -> None:
         await self.close()
 
+    async def _hand_over(self, request: ReviewRequest) -> Pending | Decision:
+        return await self.durable().review(request)
+
     def _engine_of(self, attempts: Attempts, reviewer: Reviewer | None) -> Engine:
         return Engine(
             attempts,
@@ -309,7 +314,7 @@ class Client:
 
     def _reviewed(self, plan: Plan) -> Plan:
         """`plan` with what is needed where its ladder leads to people."""
-        if not any(rung.kind == "human" for rung in plan.ladder or ()):
+        if plan.ladder is None or not any(rung.kind == "human" for rung in plan.ladder):
             return plan
         call = plan.call
         if self._reviewer is None and self._make_durable:
@@ -328,16 +333,6 @@ class Client:
         for wrap in self._wraps:
             transport = wrap(transport)
         return transport
-
-
-class _Handing:
-    """Hands reviews to what keeps the calls of `client`."""
-
-    def __init__(self, client: Client) -> None:
-        self._client = client
-
-    async def review(self, request: ReviewRequest) -> Pending | Decision:
-        return await self._client.durable().review(request)
 
 
 def _storable(call: CallConfig, checks: tuple[Validator, ...]) -> CallConfig:

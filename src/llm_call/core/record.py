@@ -8,7 +8,12 @@ from typing import Any, Self
 from msgspec.structs import replace
 
 from llm_call.core.domain.bill import Bill, Charge, Pricing
-from llm_call.core.domain.errors import AllTargetsFailedError, LLMCallError, PolicyError
+from llm_call.core.domain.errors import (
+    AllTargetsFailedError,
+    BudgetExceededError,
+    DeadlineExceededError,
+    LLMCallError,
+)
 from llm_call.core.domain.response import Notice, Response, Usage
 from llm_call.core.domain.result import Result
 from llm_call.core.domain.trace import Attempt, Failure, Round, Skipped, Timings, ToolRun, Trace
@@ -112,26 +117,24 @@ class CallRecord:
 
     def end_round(self, rung: str, response: Response, judgement: Judgement) -> None:
         """A round has ended with a judgement."""
-        self._rounds.append(
-            Round(
-                number=len(self._rounds) + 1,
-                rung=rung,
-                attempts=tuple(self._attempts),
-                verdicts=judgement.verdicts,
-                response=response,
-                tools=tuple(self._tools),
-            )
-        )
+        self._rounds.append(replace(self._open_round(rung), verdicts=judgement.verdicts, response=response))
         self._attempts, self._tools = [], []
+
+    def fail_round(self, rung: str) -> None:
+        """A round has ended without an answer. One in which nothing was tried is none."""
+        if self._attempts or self._tools:
+            self._rounds.append(self._open_round(rung))
+        self._attempts, self._tools = [], []
+
+    def _open_round(self, rung: str) -> Round:
+        number, attempts, tools = len(self._rounds) + 1, tuple(self._attempts), tuple(self._tools)
+        return Round(number=number, rung=rung, attempts=attempts, tools=tools)
 
     def trace(self, now: float) -> Trace:
         """Everything so far, an unfinished round included."""
         rounds = tuple(self._rounds)
         if self._attempts:
-            rung = "reask" if rounds else "ask"
-            rounds += (
-                Round(number=len(rounds) + 1, rung=rung, attempts=tuple(self._attempts), tools=tuple(self._tools)),
-            )
+            rounds += (self._open_round("reask" if rounds else "ask"),)
         return Trace(model=self._model, rounds=rounds, duration=now - self.started, skipped=self._skipped)
 
     def result(self, response: Response, judgement: Judgement, now: float) -> Result[Any]:
@@ -148,9 +151,16 @@ class CallRecord:
             rung=self._rounds[-1].rung,
         )
 
+    def cause(self, last: LLMCallError) -> LLMCallError | None:
+        """What had failed in this round before `last`, where that is only that the time or the budget is used up."""
+        if not isinstance(last, BudgetExceededError | DeadlineExceededError):
+            return None
+        earlier = [error for error in self._last_errors.values() if type(error) is not type(last)]
+        return earlier[-1] if earlier else None
+
     def failure(self, last: LLMCallError) -> LLMCallError | None:
         """One error that tells of every target, where several were tried and none answered; `last` is the last one's."""
-        if len(self._last_errors) < _SEVERAL or isinstance(last, PolicyError):
+        if len(self._last_errors) < _SEVERAL or isinstance(last, BudgetExceededError | DeadlineExceededError):
             return None
         lines = [
             f"{attempt.target}: {attempt.failure.kind}: {attempt.failure.message}"
@@ -194,18 +204,20 @@ class AttemptSpan:
 
     def heard(self) -> float:
         """A stream has begun: that is what its caller has waited for. How long, in seconds."""
-        self._first_event = self._now() - self._begun
-        self._observe(None)
+        now = self._now()
+        self._first_event = now - self._begun
+        self._observe(None, now)
         return self._first_event
 
     def answered(self, usage: Usage) -> float:
         """The attempt gave an answer that used so many tokens. How long it took, in seconds."""
+        now = self._now()
+        seconds = now - self._begun
         if self._first_event is None:
-            self._observe(None)
-        seconds = self._now() - self._begun
+            self._observe(None, now)
         if self._permit is not None:
             self._permit.succeeded(seconds - self._permit.waited, self._headers, usage)
-        self._write(usage=usage, error=None, failure=None)
+        self._write(seconds, usage=usage)
         return seconds
 
     def __enter__(self) -> Self:
@@ -216,25 +228,32 @@ class AttemptSpan:
     ) -> None:
         if self._written:
             return
+        now = self._now()
+        seconds = now - self._begun
         if isinstance(error, LLMCallError):
             if self._permit is not None:
-                self._permit.failed(error, self._now() - self._begun - self._permit.waited)
-                self._observe(error)
-            self._write(usage=None, error=error, failure=error.failure())
+                self._permit.failed(error, seconds - self._permit.waited)
+                self._observe(error, now)
+            self._write(seconds, error=error, failure=error.failure())
         else:
             if self._permit is not None:
                 self._permit.release()
             why = "the caller left before the end" if error is None else type(error).__name__
-            self._write(usage=None, error=None, failure=Failure(kind="Abandoned", message=why))
+            self._write(seconds, failure=Failure(kind="Abandoned", message=why))
 
-    def _observe(self, error: LLMCallError | None) -> None:
+    def _observe(self, error: LLMCallError | None, now: float) -> None:
         if self._record.observe is not None:
-            now = self._now()
             self._record.observe(self._target, now - self._begun, error, now)
 
-    def _write(self, *, usage: Usage | None, error: LLMCallError | None, failure: Failure | None) -> None:
+    def _write(
+        self,
+        duration: float,
+        *,
+        usage: Usage | None = None,
+        error: LLMCallError | None = None,
+        failure: Failure | None = None,
+    ) -> None:
         self._written = True
-        duration = self._now() - self._begun
         held = 0.0 if self._permit is None else self._permit.waited
         attempt = Attempt(
             number=self._record.number,
@@ -249,11 +268,12 @@ class AttemptSpan:
             sent=self._permit is not None,
         )
         self._record.add_attempt(
-            attempt, charge=_charge(self._target, usage) if usage is not None else None, error=error
+            attempt, charge=charge_of(self._target, usage) if usage is not None else None, error=error
         )
 
 
-def _charge(target: Target, usage: Usage) -> Charge:
+def charge_of(target: Target, usage: Usage) -> Charge:
+    """What `usage` at `target` is charged as."""
     prices = target.profile.prices
     provider = target.provider if target.listed else "custom"
     return Charge(provider=provider, model=target.model, usage=usage, prices=prices)

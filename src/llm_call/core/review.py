@@ -43,10 +43,13 @@ class ReviewRequest(Struct, frozen=True, kw_only=True):
         return problem_lines(self.verdicts) or ((self.error,) if self.error else ())
 
 
+Given = Pending | Decision
+
+
 class Reviewer(Protocol):
     """Has people decide."""
 
-    async def review(self, request: ReviewRequest) -> Pending | Decision:
+    async def review(self, request: ReviewRequest) -> Given:
         """The decision, where it can be waited for; otherwise where it will be found."""
 
 
@@ -69,10 +72,10 @@ class CallbackReviewer:
     A decision that cannot be applied bounces: the function is asked again, with `objections`, five times at most.
     """
 
-    def __init__(self, function: Callable[[ReviewRequest], Decision | Awaitable[Decision]]) -> None:
+    def __init__(self, function: Callable[[ReviewRequest], Given | Awaitable[Given]]) -> None:
         self._function = function
 
-    async def review(self, request: ReviewRequest) -> Decision:
+    async def review(self, request: ReviewRequest) -> Given:
         """What the function decides."""
-        decision = self._function(request)
-        return await decision if isawaitable(decision) else decision
+        given = self._function(request)
+        return await given if isawaitable(given) else given

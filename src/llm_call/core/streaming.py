@@ -82,7 +82,7 @@ class Stream:
             StreamInterruptedError: It broke off and could not be continued; `text` is what had arrived.
         """
         verifier: Verifier | None = None
-        while self._current is not None:
+        while self._current is not None and self.response is None:
             attempt = self._current
             try:
                 async for event in attempt.events:
@@ -96,8 +96,6 @@ class Stream:
             except LLMCallError as error:
                 await self._restart(attempt, error)
                 verifier = Verifier(self._delivered)
-            else:
-                return
 
     async def _restart(self, attempt: _Attempt, error: LLMCallError) -> None:
         broken = self._broken(error)

@@ -19,6 +19,7 @@ from llm_call.core.domain.errors import (
     AuthenticationError,
     BadRequestError,
     BudgetExceededError,
+    CircuitOpenError,
     ConnectionFailedError,
     DeadlineExceededError,
     LLMCallError,
@@ -39,9 +40,12 @@ from llm_call.core.domain.verdict import Verdict
 from llm_call.core.engine import Engine
 from llm_call.core.plan import Plan
 from llm_call.core.policy.backoff import Backoff
+from llm_call.core.policy.breaker import BreakerPolicy
 from llm_call.core.policy.budget import Budget
+from llm_call.core.policy.limits import Limit
 from llm_call.core.policy.retry import RetryPolicy
 from llm_call.core.providers.registry import Target, codec
+from llm_call.core.state.gates import GatePolicies, Gates
 from llm_call.core.transport.base import Endpoint, Timeouts
 from llm_call.core.validation import build
 from llm_call.core.validation.base import Answer, Context
@@ -542,3 +546,66 @@ def test_a_caller_who_leaves_while_the_connection_is_read_on_is_heeded() -> None
 
     with pytest.raises(asyncio.CancelledError):
         run.clock.run(leave())
+
+
+def test_an_attempt_whose_time_goes_by_at_the_gates_is_told_as_not_sent() -> None:
+    run = Run(chat_reply("first"))
+    run.attempts.gates = Gates(GatePolicies(limits={"*": Limit(requests_per_minute=1)}), clock=run.clock)
+
+    async def ask_twice() -> None:
+        await run.engine.execute(plan())
+        await run.engine.execute(plan(budget=Budget(seconds=60)))  # its turn comes when its time is over
+
+    with pytest.raises(DeadlineExceededError) as caught:
+        run.clock.run(ask_twice())
+    assert caught.value.trace is not None
+    assert [each.sent for each in caught.value.trace.attempts] == [False]
+    assert len(run.transport.requests) == 1
+
+
+def test_a_stream_that_is_read_twice_is_written_and_charged_once() -> None:
+    run = Run(stream_reply(["Hel", "lo"]))
+
+    async def read() -> tuple[list[list[str]], Result[Any]]:
+        async with run.engine.stream(plan()) as live:
+            return [[piece async for piece in live] for _ in range(2)], live.result
+
+    texts, result = run.clock.run(read())
+    assert texts == [["Hel", "lo"], []]
+    assert (len(result.trace.attempts), len(result.trace.rounds), len(result.bill.charges)) == (1, 1, 1)
+
+
+def test_an_error_that_is_caught_beside_its_stream_tells_what_was_tried_and_people_once() -> None:
+    run, told = Run(stream_reply(["Hel"], finish_reason=None)), list[Alert]()
+    engine = Engine(run.attempts, alert=told.append)
+
+    async def read() -> None:
+        async with engine.stream(plan(recovery="off")) as live:
+            try:
+                [piece async for piece in live]
+            except StreamInterruptedError as error:
+                assert kinds(error) == ["StreamInterruptedError"]
+                raise
+
+    with pytest.raises(StreamInterruptedError):
+        run.clock.run(read())
+    assert len(told) == 1
+
+
+def test_an_open_breaker_does_not_hide_why_the_other_target_failed() -> None:
+    run = Run(ConnectionFailedError("refused"))
+    breaker = BreakerPolicy(failures=1)
+    once = RetryPolicy(max_attempts=1)
+    for model in ("scripted/one", "scripted/two"):
+        with pytest.raises(ConnectionFailedError):
+            run.execute(plan(targets=(target(model),), breaker=breaker, retry=once))
+    with pytest.raises(AllTargetsFailedError, match="CircuitOpenError") as caught:
+        run.execute(plan(targets=(target("scripted/three"), target("scripted/two")), breaker=breaker, retry=once))
+    assert [type(error) for error in caught.value.errors] == [ConnectionFailedError, CircuitOpenError]
+    assert caught.value.retry_after == 5.0
+
+
+def test_a_budget_that_is_used_up_tells_what_had_failed_before() -> None:
+    with pytest.raises(BudgetExceededError, match="2 of 2 attempts are made; before that: ServerError") as caught:
+        Run(error_reply(500)).execute(plan(budget=Budget(attempts=2)))
+    assert isinstance(caught.value.__cause__, ServerError)

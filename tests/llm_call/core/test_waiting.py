@@ -3,7 +3,10 @@
 import asyncio
 
 from llm_call.core.client import Client
+from llm_call.core.policy.breaker import BreakerPolicy
+from llm_call.core.policy.retry_budget import RetryBudgetPolicy
 from llm_call.core.router import Router
+from llm_call.core.state.gates import GatePolicies
 from llm_call.testing.clock import FakeClock
 from llm_call.testing.scripted import ScriptedTransport, chat_reply, error_reply
 
@@ -24,7 +27,8 @@ def test_a_thousand_calls_that_wait_for_the_same_moment_wake_up_once() -> None:
     clock = CountingClock()
     peer = ScriptedTransport(*[error_reply(503, headers={"retry-after": "60"})] * CALLS, chat_reply("ok"))
     router = Router(credentials={"OPENAI_API_KEY": "x"})
-    client = Client(router=router, transports={"http": lambda: peer}, clock=clock)
+    gates = GatePolicies(breaker=BreakerPolicy(enabled=False), retry_budget=RetryBudgetPolicy(enabled=False))
+    client = Client(router=router, transports={"http": lambda: peer}, clock=clock, gates=gates)
 
     async def ask_all() -> list[str]:
         asked = [client.ask("x" * 1024, model="openai/gpt-4o-mini", timeout=90) for _ in range(CALLS)]

@@ -19,7 +19,6 @@ from llm_call.core.providers.transports import TransportFactory, transport_facto
 from llm_call.core.retry import Chance
 from llm_call.core.review import Durable
 from llm_call.core.router import Router
-from llm_call.core.state.gates import GatePolicies
 from llm_call.core.state.store import SharedStore, StoreChange
 from llm_call.core.tools.config import Tooling
 from llm_call.core.transport.base import Clock, Transport
@@ -75,12 +74,7 @@ def build_client(
         hedging=config.hedging,
         tooling=Tooling(settings=config.tools, variables=settings.environment, folder=Path.cwd()),
         alert=alert,
-        gates=GatePolicies(
-            breaker=config.breaker,
-            concurrency=config.concurrency,
-            retry_budget=config.retry_budget,
-            limits=config.limits,
-        ),
+        gates=config.gates(),
         store=_store(settings, alert),
         pricing=Catalog(config.prices).price,
         call_hooks=call_hooks,

@@ -30,7 +30,7 @@ from llm_call.core.durable.notice import Notifier
 from llm_call.core.durable.records import Came, Case, Move, Question, StoredError, StoredResult, chain, number, written
 from llm_call.core.durable.settings import ReviewSettings
 from llm_call.core.plan import Plan, without_people
-from llm_call.core.review import ReviewRequest
+from llm_call.core.review import CallbackReviewer, ReviewRequest
 from llm_call.core.settling import (
     Aborted,
     Again,
@@ -209,7 +209,7 @@ class Desk:
             asked.append(request)
             return Pending(id=identity, reason=request.reason)
 
-        outcome, told = await self._carried_out(identity, question.call, question.request, _Handing(hand_over))
+        outcome, told = await self._carried_out(identity, question.call, question.request, CallbackReviewer(hand_over))
         if asked:
             return await self._opened(replace(asked[0], trace=told.told(asked[0].trace)), identity)
         return _ended(outcome)
@@ -281,7 +281,7 @@ class Desk:
         return await self._opened(reopened(asked, again, outcome), identity, level=came.level)
 
     async def _carried_out(
-        self, identity: str, call: CallConfig, request: Request, reviewer: "_Handing | None"
+        self, identity: str, call: CallConfig, request: Request, reviewer: CallbackReviewer | None
     ) -> tuple[Result[Any] | LLMCallError, Journal]:
         """What a call comes to, its attempts written down."""
         journal = Journal(identity, self.backend.run, self.backend.step, SystemClock())
@@ -307,16 +307,6 @@ class Desk:
         return msgspec.json.decode(await self.backend.step("open", opened), type=Came)
 
 
-class _Handing:
-    """A reviewer that hands the call over to the chain that it is the first link of."""
-
-    def __init__(self, function: Callable[[ReviewRequest], Any]) -> None:
-        self._function = function
-
-    async def review(self, request: ReviewRequest) -> Pending:
-        return await self._function(request)  # type: ignore[no-any-return]
-
-
 _SECRET = "secret"  # noqa: S105  (the name of it)
 
 
@@ -329,8 +319,8 @@ def refuse_secrets(call: CallConfig) -> None:
     hint = "Set it in the configuration: it is looked up there whenever the call goes on."
     if call.api_key is not None:
         raise ConfigError("a durable call takes no api_key: it would have to be stored", hint=hint)
-    plain = msgspec.to_builtins(replace(call, validation=()))
-    if Secrets().value(plain) != plain:
+    plain = written(call)
+    if Secrets().text(plain) != plain:
         raise ConfigError("a durable call holds what looks like a key, which would have to be stored", hint=hint)
 
 

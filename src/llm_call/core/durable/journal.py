@@ -20,13 +20,14 @@ from llm_call.core.attempts import Attempts, Read
 from llm_call.core.domain.embedding import Embeddings
 from llm_call.core.domain.errors import ConfigError, LLMCallError
 from llm_call.core.domain.response import Response
-from llm_call.core.domain.trace import Trace
+from llm_call.core.domain.trace import Attempt, Trace
 from llm_call.core.durable.records import StoredError, written
 from llm_call.core.hooks import AttemptScope
 from llm_call.core.plan import Plan
 from llm_call.core.providers.registry import Target
-from llm_call.core.record import AttemptSpan, CallRecord
+from llm_call.core.record import CallRecord, charge_of
 from llm_call.core.retry import Turn
+from llm_call.core.state.gates import Gates, Place
 from llm_call.core.transport.base import Clock
 
 A = TypeVar("A", Response, Embeddings)
@@ -45,16 +46,20 @@ class _Entry(Struct, frozen=True, kw_only=True):
 
 
 class _Taken(Struct, frozen=True, kw_only=True):
-    """What an attempt came to. `made`: it was begun at all, before its error arose."""
+    """What an attempt came to. It is not in the trace where its error arose before it was made."""
 
     target: str
-    made: bool
+    attempt: Attempt | None
     response: Response | None = None
     error: StoredError | None = None
 
 
 class _Order(Struct, frozen=True, kw_only=True):
     targets: tuple[str, ...]
+
+
+class _Leave(Struct, frozen=True, kw_only=True):
+    given: bool
 
 
 class _Nothing(Struct, frozen=True, kw_only=True):
@@ -136,6 +141,7 @@ class JournaledAttempts(Attempts):
     def __init__(self, journal: Journal, transport: Any, **options: Any) -> None:
         super().__init__(transport, **options, clock=journal, chance=journal.chance)
         self._journal = journal
+        self.gates = _JournaledGates(self.gates, journal)  # type: ignore[assignment]  # all that attempts ask of gates
 
     async def whole(
         self, plan: Plan, record: CallRecord, turn: Turn, sent: Callable[[Target], AttemptScope], read: Read[A]
@@ -145,7 +151,7 @@ class JournaledAttempts(Attempts):
         Raises:
             ConfigError: The settings have changed since: another target is asked now.
         """
-        target, count = plan.targets[turn.target], record.attempts + 1
+        target, count = plan.targets[turn.target], record.number
         kept: list[A] = []
         failed: list[LLMCallError] = []
 
@@ -153,7 +159,9 @@ class JournaledAttempts(Attempts):
             return _Nothing()
 
         was_begun = (await self._journal.step("begin", begun))[1]
-        span = AttemptSpan(record, target, turn, self.clock.now)
+
+        def made() -> Attempt | None:
+            return record.trace(self.clock.now()).attempts[-1] if record.number > count else None
 
         async def attempt() -> _Taken:
             if was_begun:
@@ -162,27 +170,43 @@ class JournaledAttempts(Attempts):
                 kept.append(await super(JournaledAttempts, self).whole(plan, record, turn, sent, read))
             except LLMCallError as error:
                 failed.append(error)
-                return _Taken(target=target.name, made=record.attempts == count, error=StoredError.of(error))
-            return _Taken(target=target.name, made=True, response=kept[0])  # type: ignore[arg-type]  # no embeddings here
+                return _Taken(target=target.name, attempt=made(), error=StoredError.of(error))
+            return _Taken(target=target.name, attempt=made(), response=kept[0])  # type: ignore[arg-type]  # no embeddings here
 
         body, _ = await self._journal.step("attempt", attempt)
         if failed:
             raise failed[0]
-        return kept[0] if kept else _again(msgspec.json.decode(body, type=_Taken), target, span)  # type: ignore[return-value]
+        return kept[0] if kept else _again(msgspec.json.decode(body, type=_Taken), target, record)  # type: ignore[return-value]
 
 
-def _again(taken: _Taken, target: Target, span: AttemptSpan) -> Response:
-    """What an earlier run's attempt came to; `span` is written as it was then."""
+def _again(taken: _Taken, target: Target, record: CallRecord) -> Response:
+    """What an earlier run's attempt came to; the record has it as it was then."""
     if taken.target != target.name:
         raise ConfigError(
             f"this call was begun at {taken.target}, and would go on at {target.name}: the settings have changed",
             hint="Go on with the settings that it was begun with.",
         )
-    if not taken.made and taken.error is not None:
-        raise taken.error.error()
-    with span:
-        if taken.error is not None:
-            raise taken.error.error()
-        assert taken.response is not None  # noqa: S101  (there is one or the other)
-        span.answered(taken.response.usage)
-        return taken.response
+    error = None if taken.error is None else taken.error.error()
+    if taken.attempt is not None:
+        charge = charge_of(target, taken.response.usage) if taken.response else None
+        record.add_attempt(taken.attempt, charge=charge, error=error)
+    if error is not None:
+        raise error
+    assert taken.response is not None  # noqa: S101  (there is one or the other)
+    return taken.response
+
+
+class _JournaledGates:
+    """Gates whose retry budget is asked once for each retry, however often the call is run."""
+
+    def __init__(self, gates: Gates, journal: Journal) -> None:
+        self.enter = gates.enter
+        self._gates = gates
+        self._journal = journal
+
+    async def may_retry(self, place: Place) -> bool:
+        async def asked() -> _Leave:
+            return _Leave(given=await self._gates.may_retry(place))
+
+        body, _ = await self._journal.step("may retry", asked)
+        return msgspec.json.decode(body, type=_Leave).given

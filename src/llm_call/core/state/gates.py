@@ -132,9 +132,9 @@ class Permit:
         """It was answered, after `seconds`, with these headers (their names in lower case) and this usage."""
         if self._ended:
             return
+        wait = next_in(headers, self._tokens)
         self._ended = True
         gate, common = self._gate, self._common
-        wait = next_in(headers, self._tokens)
         with common.lock:
             now = common.clock.now()
             self._circuit.succeeded(seconds, self._lease, now)
