@@ -4,6 +4,7 @@ Everything that happens is written into one record. What follows a failure or a 
 policies; how a request looks on the wire is the codec's business, how it travels is the transport's.
 """
 
+import logging
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
@@ -200,7 +201,10 @@ class Engine:
             return  # it has left before: through the stream of this call, or a call inside it
         error.trace = record.trace(self._now())
         if self._alert is not None and (alert := alert_of(error)):
-            self._alert(alert)
+            try:
+                self._alert(alert)
+            except Exception:  # whoever is told badly: the caller gets the call's own error
+                logging.getLogger("llm_call.alerts").exception("nobody could be told of an error")
 
 
 def _hooked(plan: Plan, scope: CallScope) -> Plan:

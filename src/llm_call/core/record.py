@@ -147,6 +147,11 @@ class CallRecord:
             rounds += (self._open_round("reask" if rounds else "ask"),)
         return Trace(model=self._model, rounds=rounds, duration=now - self.started, skipped=self._skipped)
 
+    @property
+    def bill(self) -> Bill:
+        """What everything so far is charged as."""
+        return Bill(tuple(self._charges), self._pricing)
+
     def result(self, response: Response, judgement: Judgement, now: float) -> Result[Any]:
         """What the call came to."""
         return Result(
@@ -157,7 +162,7 @@ class CallRecord:
             verdicts=judgement.verdicts,
             repairs=judgement.repairs,
             usage=self._usage(),
-            bill=Bill(tuple(self._charges), self._pricing),
+            bill=self.bill,
             rung=self._rounds[-1].rung,
         )
 
@@ -215,22 +220,22 @@ class AttemptSpan:
         self._headers = headers
 
     def heard(self) -> float:
-        """A stream has begun: that is what its caller has waited for. How long, in seconds."""
+        """A stream has begun: that is what its caller has waited for. How long its target took, in seconds."""
         now = self._now()
         self._first_event = now - self._begun
         self._observe(None, now)
-        return self._first_event
+        return self._taken(now)
 
     def answered(self, usage: Usage) -> float:
-        """The attempt gave an answer that used so many tokens. How long it took, in seconds."""
+        """The attempt gave an answer that used so many tokens. How long its target took, in seconds."""
         now = self._now()
-        seconds = now - self._begun
+        taken = self._taken(now)
         if self._first_event is None:
             self._observe(None, now)
         if self._permit is not None:
-            self._permit.succeeded(seconds - self._permit.waited, self._headers, usage)
-        self._write(seconds, usage=usage)
-        return seconds
+            self._permit.succeeded(taken, self._headers, usage)
+        self._write(now - self._begun, usage=usage)
+        return taken
 
     def __enter__(self) -> Self:
         return self
@@ -244,7 +249,7 @@ class AttemptSpan:
         seconds = now - self._begun
         if isinstance(error, LLMCallError):
             if self._permit is not None:
-                self._permit.failed(error, seconds - self._permit.waited)
+                self._permit.failed(error, self._taken(now))
                 self._observe(error, now)
             self._write(seconds, error=error, failure=error.failure())
         else:
@@ -255,7 +260,11 @@ class AttemptSpan:
 
     def _observe(self, error: LLMCallError | None, now: float) -> None:
         if self._record.observe is not None:
-            self._record.observe(self._target, now - self._begun, error, now)
+            self._record.observe(self._target, self._taken(now), error, now)
+
+    def _taken(self, now: float) -> float:
+        """The seconds since the request has left: what it was held back for is not the target's doing."""
+        return now - self._begun - (0.0 if self._permit is None else self._permit.waited)
 
     def _write(
         self,

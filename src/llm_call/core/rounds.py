@@ -184,8 +184,10 @@ class Rounds:
             deadline = self._record.deadline
             return None if deadline is None else max(0.0, deadline - self._attempts.clock.now())
 
-        taken = [tool.name for tool in request.tools]
-        async with open_tools(toolset.servers, only=toolset.only, settings=toolset.settings, taken=taken) as box:
+        taken, settings, seconds = [tool.name for tool in request.tools], toolset.settings, left()
+        if seconds is not None:
+            settings = replace(settings, start_seconds=min(settings.start_seconds, seconds))
+        async with open_tools(toolset.servers, only=toolset.only, settings=settings, taken=taken) as box:
             said = await converse(
                 lambda asked: self._hedged(plan, asked),
                 request,
@@ -211,7 +213,7 @@ class Rounds:
         plan, reviewer = self._plan, self._reviewer
         assert reviewer is not None  # noqa: S101  (a plan with this rung was refused without one)
         assert plan.again is not None  # noqa: S101  (the same)
-        bill = Bill() if self._last is None else self._standing(self._last).bill
+        bill = self._record.bill
         return await reviewed(
             reviewer,
             self._question_for_review(bill),

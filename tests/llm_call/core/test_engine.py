@@ -512,6 +512,36 @@ def test_whatever_the_peer_does_a_call_ends_within_its_limits(
     assert len(run.transport.requests) <= attempts
 
 
+def test_an_alert_that_breaks_does_not_take_the_place_of_the_calls_error(caplog: pytest.LogCaptureFixture) -> None:
+    def breaks(_alert: Alert) -> None:
+        raise KeyError("nobody listens")
+
+    run = Run(error_reply(503))
+    with pytest.raises(OverloadedError):
+        run.clock.run(Engine(run.attempts, alert=breaks).execute(plan()))
+    assert "nobody could be told" in caplog.text
+
+
+def test_what_a_gate_holds_back_is_not_the_targets_doing() -> None:
+    seen: list[float] = []
+    run = Run(chat_reply("fine", delay=1))
+    attempts = Attempts(
+        lambda _name: run.transport,
+        clock=run.clock,
+        gates=Gates(GatePolicies(limits={"*": Limit(requests_per_minute=1)}), clock=run.clock),
+    )
+    engine = Engine(attempts, observe=lambda _target, seconds, _error, _now: seen.append(seconds))
+
+    async def calls() -> Result[Any]:
+        await engine.execute(plan())
+        return await engine.execute(plan())
+
+    last = run.clock.run(calls()).trace.attempts[0]
+    assert last.timings is not None
+    assert last.timings.held > 10
+    assert seen == [pytest.approx(2), pytest.approx(2)]
+
+
 def test_people_are_told_of_an_error_that_leaves_a_call_and_of_no_other() -> None:
     told: list[Alert] = []
     run = Run(error_reply(503), chat_reply("fine"), error_reply(503))
