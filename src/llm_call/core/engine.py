@@ -113,10 +113,10 @@ class Engine:
         texts = tuple(message.text for message in plan.request.messages)
 
         async def attempt(turn: Turn) -> Embeddings:
-            def sent(target: Target) -> AttemptScope:
+            def sent(target: Target, number: int) -> AttemptScope:
                 asked = EmbeddingRequest(model=target.model, texts=texts, dimensions=dimensions)
                 wire = encode_embedding(target, asked)
-                return AttemptScope(record.number, target, wire, call=scope, request=plan.request, turn=turn)
+                return AttemptScope(number, target, wire, call=scope, request=plan.request, turn=turn)
 
             return await self._attempts.whole(plan, record, turn, sent, read_embeddings(len(texts)))
 
@@ -175,7 +175,7 @@ class Engine:
             scope.result = result = await _kept(slot, record.result(response, judgement, self._now()))
             return result
 
-        return LiveAnswer(stream, finish)
+        return LiveAnswer(stream, finish, lambda error: self._leave(error, record))
 
     def _ordered(self, plan: Plan) -> Plan:
         return replace(plan, targets=plan.order(self._attempts.chance, self._now())) if plan.order else plan
@@ -195,8 +195,10 @@ class Engine:
         return record.result(response, judgement, self._now())
 
     def _leave(self, error: LLMCallError, record: CallRecord) -> None:
-        """Every error that leaves the engine tells what was tried, and people where it is worth that."""
-        error.trace = error.trace or record.trace(self._now())
+        """Every error that leaves the engine tells what was tried, and people where it is worth that; but once."""
+        if error.trace is not None:
+            return  # it has left before: through the stream of this call, or a call inside it
+        error.trace = record.trace(self._now())
         if self._alert is not None and (alert := alert_of(error)):
             self._alert(alert)
 

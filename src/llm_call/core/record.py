@@ -8,7 +8,12 @@ from typing import Any, Self
 from msgspec.structs import replace
 
 from llm_call.core.domain.bill import Bill, Charge, Pricing
-from llm_call.core.domain.errors import AllTargetsFailedError, LLMCallError, PolicyError
+from llm_call.core.domain.errors import (
+    AllTargetsFailedError,
+    BudgetExceededError,
+    DeadlineExceededError,
+    LLMCallError,
+)
 from llm_call.core.domain.response import Notice, Response, Usage
 from llm_call.core.domain.result import Result
 from llm_call.core.domain.trace import Attempt, Failure, Round, Skipped, Timings, ToolRun, Trace
@@ -25,7 +30,7 @@ Observer = Callable[[Target, float, LLMCallError | None, float], None]
 class CallRecord:
     """Written by the engine, an attempt and a round at a time. Times are in seconds from `started`.
 
-    `attempts` is how many requests were sent in all rounds, `number` the one of the next attempt.
+    `attempts` is how many requests were sent in all rounds, those on their way too; `number` is the one of the next.
     """
 
     def __init__(
@@ -78,6 +83,11 @@ class CallRecord:
         """The errors of earlier rounds are told in the trace; they are no reason why this one fails."""
         self._last_errors = {}
 
+    def next_number(self) -> int:
+        """The number of the attempt that begins now: two may be on their way."""
+        self.number += 1
+        return self.number - 1
+
     def add_attempt(self, attempt: Attempt, *, charge: Charge | None, error: LLMCallError | None) -> None:
         """An attempt has ended, with `error` or with an answer that has its `charge`."""
         self._attempts.append(attempt)
@@ -85,8 +95,12 @@ class CallRecord:
             self._last_errors[attempt.target] = error
         if charge is not None:
             self._charges.append(charge)
-        self.attempts += attempt.sent
+
+    def replay(self, attempt: Attempt, *, charge: Charge | None, error: LLMCallError | None) -> None:
+        """An attempt of an earlier run of this call, as it was then."""
         self.number += 1
+        self.attempts += attempt.sent
+        self.add_attempt(attempt, charge=charge, error=error)
 
     def add_tool(self, run: ToolRun) -> None:
         """A tool was run for the model."""
@@ -122,7 +136,8 @@ class CallRecord:
         self._attempts, self._tools = [], []
 
     def _open_round(self, rung: str) -> Round:
-        number, attempts, tools = len(self._rounds) + 1, tuple(self._attempts), tuple(self._tools)
+        number, tools = len(self._rounds) + 1, tuple(self._tools)
+        attempts = tuple(sorted(self._attempts, key=lambda attempt: attempt.number))
         return Round(number=number, rung=rung, attempts=attempts, tools=tools)
 
     def trace(self, now: float) -> Trace:
@@ -146,9 +161,16 @@ class CallRecord:
             rung=self._rounds[-1].rung,
         )
 
+    def cause(self, last: LLMCallError) -> LLMCallError | None:
+        """What had failed in this round before `last`, where that is only that the time or the budget is used up."""
+        if not isinstance(last, BudgetExceededError | DeadlineExceededError):
+            return None
+        earlier = [error for error in self._last_errors.values() if type(error) is not type(last)]
+        return earlier[-1] if earlier else None
+
     def failure(self, last: LLMCallError) -> LLMCallError | None:
         """One error that tells of every target, where several were tried and none answered; `last` is the last one's."""
-        if len(self._last_errors) < _SEVERAL or isinstance(last, PolicyError):
+        if len(self._last_errors) < _SEVERAL or isinstance(last, BudgetExceededError | DeadlineExceededError):
             return None
         lines = [
             f"{attempt.target}: {attempt.failure.kind}: {attempt.failure.message}"
@@ -174,6 +196,7 @@ class AttemptSpan:
         self._target = target
         self._turn = turn
         self._now = now
+        self.number = record.next_number()
         self._begun = now()
         self._written = False
         self._permit: Permit | None = None
@@ -184,6 +207,7 @@ class AttemptSpan:
     def let(self, permit: Permit) -> None:
         """The request leaves now."""
         self._permit = permit
+        self._record.attempts += 1
 
     def head(self, headers: Mapping[str, str]) -> None:
         """The head of the reply is there."""
@@ -244,7 +268,7 @@ class AttemptSpan:
         self._written = True
         held = 0.0 if self._permit is None else self._permit.waited
         attempt = Attempt(
-            number=self._record.number,
+            number=self.number,
             target=self._target.name,
             started=self._begun - self._record.started,
             duration=duration,

@@ -46,7 +46,8 @@ class AttemptLoop:
     """The loop of attempts, as often as `policy` allows.
 
     `onward` says which target may be asked after one has failed; without it there is but one. `may_retry` is asked
-    before the target with the given index is asked again after an error: there may be no retry left for it.
+    before the target with the given index is asked again after an error: there may be no retry left for it. What is no
+    `failure` passes at once.
     """
 
     def __init__(
@@ -57,8 +58,10 @@ class AttemptLoop:
         chance: Chance,
         onward: Onward = _nowhere,
         may_retry: Callable[[int, Exception], Awaitable[bool]] | None = None,
+        failure: type[Exception] = Exception,
     ) -> None:
         self._policy = policy
+        self._failure = failure
         self._clock = clock
         self._chance = chance
         self._onward = onward
@@ -75,7 +78,7 @@ class AttemptLoop:
         while True:
             try:
                 return await attempt(self._turn)
-            except Exception as error:  # noqa: BLE001  (the policy says what is raised)
+            except self._failure as error:
                 failed = error
             await self.failed(failed)
 

@@ -100,7 +100,7 @@ class Rounds:
         return climb(self._plan.rungs, standing, last.event, repeated=repeated, spent=self._is_spent)
 
     def _after_failure(self, standing: Standing, error: LLMCallError) -> Standing | None:
-        """Where to go on without an answer. One that was rejected before still stands: a rung for it is taken too.
+        """Where to go on without an answer. One that was rejected before still stands: a rung that asks others is for it.
 
         Raises:
             LLMCallError: The error, where no rung is left.
@@ -108,14 +108,26 @@ class Rounds:
         self._record.fail_round(self._kind(standing))
         used_up = isinstance(error, BudgetExceededError | DeadlineExceededError)
         self._is_spent |= used_up and not self._has_share(standing)
-        following = None
-        if not used_up or self._last is None:
-            following = climb(self._plan.rungs, standing, "failed", repeated=used_up, spent=self._is_spent)
+        if used_up and self._last is not None:
+            return climb(self._plan.rungs, standing, self._last.event, repeated=True, spent=self._is_spent)
+        following = climb(self._plan.rungs, standing, "failed", repeated=used_up, spent=self._is_spent)
         if following is None and self._last is not None:
-            following = climb(self._plan.rungs, standing, self._last.event, repeated=True, spent=self._is_spent)
-        if following is None and not (used_up and self._last):
+            following = self._others(standing, self._last.event)
+        if following is None:
             raise error
         return following
+
+    def _others(self, failed: Standing, event: Event) -> Standing | None:
+        """The next rung that asks others than the one that has `failed`."""
+        following = climb(self._plan.rungs, failed, event, repeated=True, spent=self._is_spent)
+        while following is not None and self._asked_by(following) == self._asked_by(failed):
+            following = climb(self._plan.rungs, following, event, repeated=True, spent=self._is_spent)
+        return following
+
+    def _asked_by(self, standing: Standing) -> str | None:
+        """The model that is asked there, or a person; `None` is the call's own model."""
+        rung = self._rung(standing) if standing.rung >= 0 else None
+        return None if rung is None else HUMAN if rung.kind == HUMAN else rung.model
 
     def _kind(self, standing: Standing) -> str:
         return self._rung(standing).kind if standing.rung >= 0 else "ask"
@@ -155,9 +167,8 @@ class Rounds:
 
     def _asked(self, plan: Plan, request: Request) -> Coroutine[Any, Any, Response]:
         def attempt(turn: Turn) -> Coroutine[Any, Any, Response]:
-            def sent(target: Target) -> AttemptScope:
+            def sent(target: Target, number: int) -> AttemptScope:
                 wire = encode(target, request, stream=plan.stream or target.profile.stream_only, strict=plan.strict)
-                number = self._record.number
                 return AttemptScope(number, target, wire, call=self._scope, request=request, turn=turn)
 
             return self._attempts.whole(plan, self._record, turn, sent, whole)
