@@ -177,6 +177,7 @@ class AttemptSpan:
         self._begun = now()
         self._written = False
         self._permit: Permit | None = None
+        self._excused = False
         self._head: float | None = None
         self._first_event: float | None = None
         self._headers: Mapping[str, str] = {}
@@ -184,6 +185,10 @@ class AttemptSpan:
     def let(self, permit: Permit) -> None:
         """The request leaves now."""
         self._permit = permit
+
+    def excuse(self) -> None:
+        """Its answer is of no use, which is no fault of the place: its failure says nothing to the gate."""
+        self._excused = True
 
     def head(self, headers: Mapping[str, str]) -> None:
         """The head of the reply is there."""
@@ -216,6 +221,8 @@ class AttemptSpan:
             return
         if isinstance(error, LLMCallError):
             if self._permit is not None:
+                if self._excused:
+                    self._permit.release()
                 self._permit.failed(error, self._now() - self._begun - self._permit.waited)
                 self._observe(error)
             self._write(usage=None, error=error, failure=error.failure())
