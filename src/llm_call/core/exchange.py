@@ -163,8 +163,8 @@ async def _drain(chunks: AsyncIterator[bytes]) -> None:
     try:
         with suppress(TimeoutError, LLMCallError):
             await within(_LINGER, drain())
-    except CancelledError as error:
-        if not is_late(error):
+    except CancelledError:
+        if not is_late():
             raise
 
 

@@ -46,8 +46,19 @@ class Asked:
         return self._decisions.pop(0)
 
     def ask(self, prompt: str = "How old is Ann?", *, ladder: Ladder = HUMAN, **options: Any) -> Result[Any]:
-        plan = self.client.plan(prompt, model="openai/gpt-4o", **options)
-        return self.clock.run(self.client.execute(replace(plan, ladder=ladder)))
+        plan = self.client.plan(prompt, model="openai/gpt-4o", ladder=ladder, **options)
+        return self.clock.run(self.client.execute(plan))
+
+
+def test_a_person_is_asked_about_a_rejected_answer_though_another_model_is_down() -> None:
+    ladder = (Rung(kind="model", model="openai/gpt-4o"), Rung(kind="human"))
+    asked = Asked(chat_reply("no"), error_reply(503), decisions=[Decision(action="edit", value="yes")])
+    plan = asked.client.plan(
+        "?", model="openai/small", validate=[{"type": "contains", "params": {"required_text": "yes"}}], ladder=ladder,
+        retry={"max_attempts": 1},
+    )  # fmt: skip
+    assert asked.clock.run(asked.client.execute(plan)).value == "yes"
+    assert [each.rung for each in asked.shown[0].trace.rounds] == ["ask", "model"]
 
 
 def test_what_is_handed_over_can_be_written_down_and_holds_no_key() -> None:

@@ -56,6 +56,37 @@ def test_a_rung_for_failures_is_taken_where_no_target_answers() -> None:
     assert [body["model"] for body in transport.bodies] == ["small", "small", "big"]
 
 
+def test_a_rung_for_failures_has_all_its_rounds() -> None:
+    steps = (error_reply(503), error_reply(503), error_reply(503), chat_reply("yes"))
+    ladder = [{"kind": "again", "when": "failed", "rounds": 3}]
+    result, _, _ = call(*steps, ladder=ladder, retry_config={"max_attempts": 1})
+    assert (result.value, rungs(result)) == ("yes", ["ask", "again", "again", "again"])
+
+
+def test_a_rejected_answer_still_has_its_rungs_where_a_later_rung_fails() -> None:
+    ladder = [{"kind": "model", "model": "openai/big"}, {"kind": "model", "model": "openai/other"}]
+    steps = (chat_reply("no"), error_reply(503), chat_reply("yes"))
+    result, transport, _ = call(*steps, ladder=ladder, retry_config={"max_attempts": 1})
+    assert [body["model"] for body in transport.bodies] == ["small", "big", "other"]
+    assert (result.value, rungs(result)) == ("yes", ["ask", "model", "model"])
+
+
+def test_where_the_last_rung_fails_its_error_is_raised_and_its_trace_tells_of_all() -> None:
+    ladder = [{"kind": "model", "model": "openai/big"}]
+    with pytest.raises(OverloadedError) as raised:
+        call(chat_reply("no"), error_reply(503), ladder=ladder, retry_config={"max_attempts": 1})
+    assert raised.value.trace is not None
+    assert [each.rung for each in raised.value.trace.rounds] == ["ask", "model"]
+
+
+def test_an_open_breaker_leaves_the_other_models_of_the_ladder() -> None:
+    ladder = [{"kind": "model", "model": "openai/big", "when": "failed"}]
+    steps = (error_reply(503), chat_reply("yes"))
+    config = {"circuit_breaker_config": {"failure_threshold": 1}, "enable_circuit_breaker": True, "max_attempts": 2}
+    result, transport, _ = call(*steps, ladder=ladder, retry_config=config, timeout=20)
+    assert (result.value, [body["model"] for body in transport.bodies]) == ("yes", ["small", "big"])
+
+
 def test_without_a_rung_for_failures_they_are_raised() -> None:
     with pytest.raises(OverloadedError):
         call(error_reply(503), ladder=["reask"], retry_config={"max_attempts": 2})
@@ -91,6 +122,15 @@ def test_the_simulated_faults_ask_nobody() -> None:
     )  # fmt: skip
     assert [body["model"] for body in transport.bodies] == ["other"]
     assert [each.failure.status if each.failure else None for each in result.trace.attempts] == [503, 503, None]
+
+
+def test_the_simulated_faults_say_nothing_of_the_target() -> None:
+    breaker = {"enable_circuit_breaker": True, "circuit_breaker_config": {"failure_threshold": 1}, "max_attempts": 2}
+    result, transport, _ = call(chat_reply("yes"), simulate_rate_limit=1, retry_config=breaker)
+    assert (result.value, [each.sent for each in result.trace.attempts]) == ("yes", [False, True])
+    with pytest.raises(OverloadedError):
+        call(chat_reply("yes"), simulate_primary_failure=True, retry_config=breaker)
+    assert len(transport.requests) == 1
 
 
 @pytest.mark.parametrize(

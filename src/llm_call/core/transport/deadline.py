@@ -32,6 +32,7 @@ class _Watch:
 
     def __init__(self) -> None:
         self.calls: set[_Call] = set()
+        self.late: set[_Call] = set()  # told so, and not yet over
         self._timer: asyncio.TimerHandle | None = None
 
     def add(self, call: _Call) -> None:
@@ -50,7 +51,8 @@ class _Watch:
         for call in [call for call in self.calls if call.until <= now]:
             self.calls.discard(call)
             call.late = True
-            call.task.cancel(_LATE)
+            self.late.add(call)
+            call.task.cancel()
         if self.calls:
             self._set(min(call.until for call in self.calls))
 
@@ -67,12 +69,14 @@ def _watch(loop: asyncio.AbstractEventLoop) -> _Watch:
     return found
 
 
-_LATE = "its time is up"
+def is_late() -> bool:
+    """Whether the cancellation that has just come means that a time is up around this work, and nobody has left.
 
-
-def is_late(error: asyncio.CancelledError) -> bool:
-    """Whether a time has run out around the work that this cancels, and nobody has left."""
-    return error.args == (_LATE,)
+    Cancellations of the same moment come as one; the task counts how many were asked for.
+    """
+    task = asyncio.current_task()
+    late = [call for call in _watch(asyncio.get_running_loop()).late if call.task is task]
+    return any(call.task.cancelling() <= call.cancelling + len(late) for call in late)
 
 
 async def within(seconds: float, work: Awaitable[T]) -> T:
@@ -95,6 +99,7 @@ async def within(seconds: float, work: Awaitable[T]) -> T:
         raise
     finally:
         watch.calls.discard(call)
-    if call.late:
-        task.uncancel()
+        watch.late.discard(call)
+    if call.late and task.uncancel() > call.cancelling:
+        raise asyncio.CancelledError  # the caller has left in the same moment: both came as one
     return value

@@ -260,5 +260,5 @@ def _number(text: str | None, unit: float) -> float | None:
 def _until(text: str | None, now: str | None) -> float | None:
     try:
         return (parsedate_to_datetime(text or "") - parsedate_to_datetime(now or "")).total_seconds()
-    except (TypeError, ValueError):  # not a date, or one of the two without its zone
+    except (TypeError, ValueError, OverflowError):  # not a date, or one of the two without its zone
         return None

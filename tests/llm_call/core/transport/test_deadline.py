@@ -2,7 +2,7 @@ import asyncio
 
 import pytest
 
-from llm_call.core.transport.deadline import within
+from llm_call.core.transport.deadline import is_late, within
 from llm_call.testing.clock import FakeClock
 
 
@@ -71,3 +71,27 @@ def test_the_outer_of_two_deadlines_ends_the_inner() -> None:
         return "inner"
 
     assert FakeClock().run(nested()) == "outer"
+
+
+@pytest.mark.parametrize("outer", [5, 60])
+@pytest.mark.parametrize("inner", [5, 60])
+def test_a_caller_who_leaves_in_the_moment_in_which_a_time_is_up_is_heeded(outer: int, inner: int) -> None:
+    async def tidy() -> str:
+        try:
+            await within(inner, sleep(90))
+        except TimeoutError:
+            pass
+        except asyncio.CancelledError:
+            if not is_late():
+                raise
+        return "answer"
+
+    async def leave() -> None:
+        task = asyncio.create_task(within(outer, tidy()))
+        await asyncio.sleep(0)
+        asyncio.get_running_loop().call_at(5.0, task.cancel)
+        await task
+
+    assert FakeClock().run(within(outer, tidy())) == "answer"
+    with pytest.raises(asyncio.CancelledError):
+        FakeClock().run(leave())

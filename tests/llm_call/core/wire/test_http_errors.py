@@ -20,7 +20,7 @@ from llm_call.core.domain.errors import (
     RateLimitError,
     ServerError,
 )
-from llm_call.core.wire.http_errors import decode_http_error, decode_stream_error
+from llm_call.core.wire.http_errors import asked_wait, decode_http_error, decode_stream_error
 
 
 def failure(status: int, headers: dict[str, str] | None = None, /, **error: Any) -> APIError:
@@ -249,3 +249,10 @@ def test_every_failure_says_what_to_do(status: int, what_to_do: str) -> None:
 def test_a_quota_that_is_used_up_is_not_to_be_waited_for(code: str) -> None:
     assert "billing" in failure(429, code=code).hint
     assert "billing" in decode_stream_error({"error": {"code": code}}).hint
+
+
+@pytest.mark.parametrize(
+    "when", ["Sat, 21 Nov 2026 10:00:00 +99999999999999", "Sat, 99999999999999999999 Nov 2026 10:00 GMT"]
+)
+def test_a_time_that_is_beyond_all_numbers_asks_for_nothing(when: str) -> None:
+    assert asked_wait({"retry-after": when, "date": "Sat, 21 Nov 2026 10:00:00 GMT"}) is None

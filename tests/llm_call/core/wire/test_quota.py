@@ -90,3 +90,11 @@ NAMES = [
 def test_no_header_is_too_absurd(headers: dict[str, str], tokens: int) -> None:
     assert next_in(headers, tokens) >= 0
     assert (full_in(headers) or 0) >= 0
+
+
+@pytest.mark.parametrize(
+    "date", ["Sat, 21 Nov 2026 10:00:00 +99999999999999", "Sat, 99999999999999999999 Nov 2026 10:00:00 GMT"]
+)
+def test_a_date_that_is_beyond_all_numbers_says_nothing(date: str) -> None:
+    headers = {"ratelimit-remaining": "0", "ratelimit-reset": "2026-11-21T10:00:30Z", "date": date}
+    assert next_in(headers) == 0
