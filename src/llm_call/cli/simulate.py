@@ -18,7 +18,7 @@ from llm_call.simulation.scenario import Scenario, read_scenario
 
 RECORDED = "recorded-trace"
 _PATIENCE = 1.0  # seconds without a word
-_MOST = 10_000_000  # calls of one run: about an hour of computing for each million
+_MOST = 10_000_000  # calls of one run; an endless one is a mistake
 
 
 def run(
