@@ -74,10 +74,8 @@ def classify(error: Exception) -> Outcome:
     match error:
         case AttemptTimeoutError() | AuthenticationError() | PermissionDeniedError() | UnsupportedError():
             return "elsewhere"  # a silent route is not asked again
-        case ContextWindowExceededError():
+        case ContextWindowExceededError() | LocalLimitError():  # the latter has waited for as long as it can, or would
             return "elsewhere"
-        case LocalLimitError():
-            return "elsewhere"  # it has waited, or would have to, for longer than it can
         case RateLimitError() | ServerError():
             # The peer may say that the same request will not do better: no quota left, `x-should-retry: false`.
             return "again" if error.retryable else "elsewhere"
