@@ -39,7 +39,10 @@ class Hedges:
 
     def observe(self, place: Hashable, seconds: float) -> None:
         """An answer (or the first token of a streamed one) has taken so long."""
-        self._taken.setdefault(place, deque(maxlen=MEMORY)).append(seconds)
+        taken = self._taken.get(place)
+        if taken is None:
+            taken = self._taken.setdefault(place, deque(maxlen=MEMORY))
+        taken.append(seconds)
 
     def usual(self, place: Hashable, share: float = 0.5) -> float | None:
         """How long this `share` of this place's answers take at the most: half of them, where enough is known."""

@@ -298,8 +298,9 @@ class Gates:
         """Wait for the rates and for the place, then ask the breaker: the lease of a probe."""
         common = self._common
         now = common.clock.now()
-        wait = await gate.meter.reserve(tokens, until - now) if gate.meter is not None else 0.0
-        if wait > until - now:
+        patience = max(until - now, 0.0)  # who cannot wait at all still takes what is there
+        wait = await gate.meter.reserve(tokens, patience) if gate.meter is not None else 0.0
+        if wait > patience:
             raise _too_long(gate, wait)
         try:
             await self._wait(gate, now + wait, until)

@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -18,7 +19,7 @@ from llm_call.core.domain.response import Usage
 from llm_call.core.policy.breaker import BreakerPolicy
 from llm_call.core.policy.limits import ConcurrencyPolicy, Limit
 from llm_call.core.policy.retry_budget import RetryBudgetPolicy
-from llm_call.core.state.common import GateChange
+from llm_call.core.state.common import Common, GateChange
 from llm_call.core.state.gates import GatePolicies, Gates, Permit, Place, place_of
 from llm_call.core.transport.base import SystemClock
 from llm_call.testing.clock import FakeClock
@@ -458,3 +459,14 @@ def test_who_waited_in_an_event_loop_that_is_gone_is_passed_over() -> None:
 
 def test_policies_are_data_and_can_be_printed() -> None:
     assert "failure_ratio=0.5" in repr(GatePolicies(limits={"openai/*": Limit(requests_per_minute=500)}))
+
+
+def test_news_that_another_thread_has_told_meanwhile_are_no_error() -> None:
+    class Quicker(deque[GateChange]):
+        def __bool__(self) -> bool:
+            return True  # so it was when it was looked at
+
+    common = Common(FakeClock(), None, None)
+    common.news = Quicker()
+    common.tell()
+    assert not list(common.news)
