@@ -476,7 +476,7 @@ def test_the_next_request_goes_out_when_a_broken_stream_is_closed_at_the_peer() 
         async with run.engine.stream(plan(recovery="off")) as live:
             return "".join([piece async for piece in live])
 
-    async def both() -> list[str | BaseException]:
+    async def both() -> tuple[str | BaseException, str | BaseException]:
         return await asyncio.gather(read(), read(), return_exceptions=True)
 
     broken, whole = run.clock.run(both())
