@@ -25,6 +25,7 @@ from llm_call.core.client import Client
 from llm_call.core.config import Settings, build_client, load, shown
 from llm_call.core.config.schema import RetrySettings
 from llm_call.core.domain.errors import LLMCallError
+from llm_call.core.policy.breaker import BreakerPolicy
 from llm_call.core.store.traces import TraceSettings
 from llm_call.testing.scripted import ScriptedReply, ScriptedTransport, chat_reply, error_reply, stream_reply
 
@@ -92,6 +93,8 @@ def settings(way: Way, key: str) -> Iterator[Settings]:
 
 
 def scripted(found: Settings, *steps: ScriptedReply) -> tuple[Client, ScriptedTransport]:
+    # So many failures would open the breaker, and calls would wait for it.
+    found = replace(found, config=replace(found.config, breaker=BreakerPolicy(enabled=False)))
     ours, transport = build_client(found), ScriptedTransport(*steps)
     ours._factories["http"] = lambda: transport
     return ours, transport

@@ -18,6 +18,7 @@ from llm_call.simulation.scenario import Scenario, read_scenario
 
 RECORDED = "recorded-trace"
 _PATIENCE = 1.0  # seconds without a word
+_MOST = 10_000_000  # calls of one run: about an hour of computing for each million
 
 
 def run(
@@ -54,7 +55,10 @@ def run(
 
 def _scenario(name: str, traces: Path | None) -> tuple[Scenario, Recording | None]:
     if (name == RECORDED) != (traces is not None):
-        raise ConfigError("recorded-trace needs a file of traces", hint=f"Use --scenario {RECORDED} --traces FILE.")
+        raise ConfigError(
+            f"{RECORDED} needs a file of traces, and no other scenario has one",
+            hint=f"Use --scenario {RECORDED} --traces FILE.",
+        )
     if traces is None:
         return read_scenario(name), None
     return Scenario(about=f"As recorded in {traces}."), read_recording(traces)
@@ -65,8 +69,13 @@ def _offered(scenario: Scenario, calls: int | None, rate: float | None, duration
     load = scenario.load
     rate = rate or (calls / duration if calls and duration else load.rate)
     duration = duration or (calls / rate if calls else load.duration)
+    if not rate * duration <= _MOST:  # not a number is none either
+        raise ConfigError(f"{rate:g} calls/s for {duration:g} s are too many", hint=f"At most {_MOST:,} calls.")
     if calls and round(rate * duration) != calls:
         raise ConfigError(f"{rate:g} calls/s for {duration:g} s are not {calls}", hint="Leave one of the three out.")
+    begins = min((phase.start for phase in scenario.phases), default=0.0)
+    if duration <= begins:
+        say(f"nothing goes wrong: the last call begins after {duration:g} s, the first fault after {begins:g} s")
     return replace(scenario, load=replace(load, rate=rate, duration=duration))
 
 

@@ -15,7 +15,6 @@ from llm_call.core.domain.errors import (
     CircuitOpenError,
     DeadlineExceededError,
     LLMCallError,
-    LocalLimitError,
     OverloadedError,
     PolicyError,
     RateLimitError,
@@ -24,7 +23,7 @@ from llm_call.core.domain.response import Response
 from llm_call.core.hedging import race
 from llm_call.core.hooks import AttemptHook, AttemptScope, entered
 from llm_call.core.plan import Plan
-from llm_call.core.policy.hedging import Hedges, HedgingPolicy
+from llm_call.core.policy.hedging import LATE, Hedges, HedgingPolicy
 from llm_call.core.providers.registry import Target, TransportName
 from llm_call.core.record import AttemptSpan, CallRecord
 from llm_call.core.retry import AttemptLoop, Chance, Turn
@@ -71,21 +70,28 @@ class Attempts:
         policy = plan.retry if record.deadline is None else replace(plan.retry, deadline=record.deadline)
 
         async def may_retry(index: int, error: Exception) -> bool:
-            if isinstance(error, CircuitOpenError | LocalLimitError):
+            if isinstance(error, CircuitOpenError):
                 return True  # nothing was sent
             return await self.gates.may_retry(self._place(plan.targets[index]))
 
-        return AttemptLoop(policy, clock=self.clock, chance=self.chance, onward=plan.onward, may_retry=may_retry)
+        return AttemptLoop(
+            policy,
+            clock=self.clock,
+            chance=self.chance,
+            onward=plan.onward,
+            may_retry=may_retry,
+            failure=LLMCallError,  # anything else is a mistake in a hook or in here: no target can mend it
+        )
 
-    async def run(self, plan: Plan, record: CallRecord, attempt: Callable[[Turn], Awaitable[T]]) -> T:
+    def run(self, plan: Plan, record: CallRecord, attempt: Callable[[Turn], Awaitable[T]]) -> Coroutine[Any, Any, T]:
         """What `attempt` gives at one of the plan's targets.
 
         Raises:
             LLMCallError: None of them answered.
         """
-        return await summed_up(record, self.loop(plan, record).run(attempt))
+        return summed_up(record, self.loop(plan, record).run(attempt))
 
-    async def hedged(
+    def hedged(
         self,
         plan: Plan,
         ask: Callable[[Plan], Coroutine[Any, Any, T]],
@@ -93,15 +99,15 @@ class Attempts:
         streamed: bool,
         is_good: Callable[[T], bool],
         discard: Callable[[T], Awaitable[None]] | None = None,
-    ) -> T:
+    ) -> Coroutine[Any, Any, T]:
         """What `ask` gives for `plan`, or for its later targets where the first one is late and hedging is on."""
         if not self.hedges.policy.enabled or len(plan.targets) == 1:
-            return await ask(plan)
+            return ask(plan)
         delay = self.hedges.delay((plan.targets[0].name, streamed))
         if delay is None:
-            return await ask(plan)
+            return ask(plan)
         later = replace(plan, targets=plan.targets[1:])
-        return await race(
+        return race(
             lambda: ask(plan),
             lambda: ask(later),
             delay=delay,
@@ -111,12 +117,12 @@ class Attempts:
         )
 
     async def whole(
-        self, plan: Plan, record: CallRecord, turn: Turn, sent: Callable[[Target], AttemptScope], read: Read[A]
+        self, plan: Plan, record: CallRecord, turn: Turn, sent: Callable[[Target, int], AttemptScope], read: Read[A]
     ) -> A:
         """What `read` makes of the reply to one request."""
         target, seconds = plan.targets[turn.target], self.room(plan, record, turn, streamed=False)
         with AttemptSpan(record, target, turn, self.clock.now) as span:
-            scope = sent(target)
+            scope = sent(target, span.number)
             seconds = await self.let(plan, record, span, scope, seconds)
             if self.hooks:
                 with entered(self.hooks, scope):
@@ -131,14 +137,16 @@ class Attempts:
         """Wait for leave to go out; the seconds that the attempt has then.
 
         Raises:
+            APIError: The call wants to see it fail.
             CircuitOpenError: The breaker of its target is open.
             LocalLimitError: The limits of its target leave no room in time.
         """
-        elsewhere = sent.turn.target + 1 < len(plan.targets)
+        if plan.simulated.primary_down or plan.simulated.rate_limits:
+            _simulate(plan, sent)  # before the gate, which would take it for the target's own
         permit = await self.gates.enter(
             self._place(sent.target),
             tokens=len(sent.wire.body) // _BYTES_A_TOKEN + (sent.request.settings.max_output_tokens or 0),
-            patience=min(seconds, plan.retry.patience if elsewhere else plan.retry.longest_wait),
+            patience=self._patience(plan, record, sent),
             breaker=plan.breaker,
         )
         if permit.waited:
@@ -149,6 +157,18 @@ class Attempts:
                 raise
         span.let(permit)
         return seconds
+
+    def _patience(self, plan: Plan, record: CallRecord, sent: AttemptScope) -> float:
+        """The seconds that an attempt can wait for leave, so that it most likely is answered in time after that.
+
+        Who goes out with too little time left takes the room of one that has enough.
+        """
+        elsewhere = sent.turn.target + 1 < len(plan.targets)
+        longest = plan.retry.patience if elsewhere else plan.retry.longest_wait
+        if record.deadline is None:
+            return longest
+        late = self.hedges.usual((sent.target.name, sent.call.stream), LATE) or 0.0
+        return max(min(record.deadline - self.clock.now() - late, longest), 0.0)
 
     def _place(self, target: Target) -> Place:
         """Where `target` is, for the gates. Targets are few, and asked for often."""
@@ -169,8 +189,6 @@ class Attempts:
     async def open(self, plan: Plan, sent: AttemptScope) -> AbstractAsyncContextManager[Reply]:
         """The reply to a request, which is signed now."""
         target = sent.target
-        if plan.simulated.primary_down or plan.simulated.rate_limits:
-            _simulate(plan, sent)
         endpoint = target.endpoint if target.sign is None else await target.sign(target.endpoint, sent.wire)
         return self._transport(target.transport).open(endpoint, sent.wire, plan.timeouts)
 
@@ -209,13 +227,17 @@ async def summed_up(record: CallRecord, work: Awaitable[T]) -> T:
     """What `work` gives.
 
     Raises:
-        LLMCallError: Its error; where several targets have failed, one that tells of each.
+        LLMCallError: Its error; where several targets have failed, one that tells of each. That the time or the budget is
+            used up has what failed before as its cause.
     """
     try:
         return await work
     except LLMCallError as error:
         if summary := record.failure(error):
             raise summary from error
+        if cause := record.cause(error):
+            error.rewrite(lambda message: f"{message}; before that: {type(cause).__name__}: {cause.message}")
+            raise error from cause
         raise
 
 

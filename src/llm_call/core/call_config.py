@@ -110,8 +110,10 @@ class CallConfig(Struct, frozen=True, kw_only=True):
     debug_mode: bool = False
 
     def __post_init__(self) -> None:
-        if self.timeout is not None and self.timeout <= 0:
+        if self.timeout is not None and not self.timeout > 0:  # not a number is none either
             raise ConfigError("timeout must be more than 0 seconds", hint="Leave it out for no limit.")
+        if self.max_cost is not None and not (self.max_cost.is_finite() and self.max_cost >= 0):
+            raise ConfigError("max_cost must be a number of US dollars from 0 on", hint="Leave it out for no limit.")
         if self.rounds is not None and self.rounds < 1:
             raise ConfigError("rounds must be at least 1", hint="1 means: ask once, never again.")
 

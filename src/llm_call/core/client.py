@@ -314,7 +314,7 @@ class Client:
 
     def _reviewed(self, plan: Plan) -> Plan:
         """`plan` with what is needed where its ladder leads to people."""
-        if not any(rung.kind == "human" for rung in plan.ladder or ()):
+        if plan.ladder is None or not any(rung.kind == "human" for rung in plan.ladder):
             return plan
         call = plan.call
         if self._reviewer is None and self._make_durable:

@@ -4,7 +4,8 @@ Everything that happens is written into one record. What follows a failure or a 
 policies; how a request looks on the wire is the codec's business, how it travels is the transport's.
 """
 
-from collections.abc import AsyncIterator, Callable, Sequence
+import logging
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -86,8 +87,8 @@ class Engine:
             scope.result = result
         return result
 
-    async def _rounds(self, plan: Plan, record: CallRecord, scope: CallScope) -> Result[Any]:
-        return await Rounds(self._attempts, plan, record, scope, self._reviewer).run()
+    def _rounds(self, plan: Plan, record: CallRecord, scope: CallScope) -> Coroutine[Any, Any, Result[Any]]:
+        return Rounds(self._attempts, plan, record, scope, self._reviewer).run()
 
     async def embed(self, plan: Plan, dimensions: int | None) -> Result[Embeddings]:
         """The texts of the plan's messages as vectors, of the model's own length or with so many `dimensions`.
@@ -113,10 +114,10 @@ class Engine:
         texts = tuple(message.text for message in plan.request.messages)
 
         async def attempt(turn: Turn) -> Embeddings:
-            def sent(target: Target) -> AttemptScope:
+            def sent(target: Target, number: int) -> AttemptScope:
                 asked = EmbeddingRequest(model=target.model, texts=texts, dimensions=dimensions)
                 wire = encode_embedding(target, asked)
-                return AttemptScope(record.number, target, wire, call=scope, request=plan.request, turn=turn)
+                return AttemptScope(number, target, wire, call=scope, request=plan.request, turn=turn)
 
             return await self._attempts.whole(plan, record, turn, sent, read_embeddings(len(texts)))
 
@@ -175,7 +176,7 @@ class Engine:
             scope.result = result = await _kept(slot, record.result(response, judgement, self._now()))
             return result
 
-        return LiveAnswer(stream, finish)
+        return LiveAnswer(stream, finish, lambda error: self._leave(error, record))
 
     def _ordered(self, plan: Plan) -> Plan:
         return replace(plan, targets=plan.order(self._attempts.chance, self._now())) if plan.order else plan
@@ -195,10 +196,15 @@ class Engine:
         return record.result(response, judgement, self._now())
 
     def _leave(self, error: LLMCallError, record: CallRecord) -> None:
-        """Every error that leaves the engine tells what was tried, and people where it is worth that."""
-        error.trace = error.trace or record.trace(self._now())
+        """Every error that leaves the engine tells what was tried, and people where it is worth that; but once."""
+        if error.trace is not None:
+            return  # it has left before: through the stream of this call, or a call inside it
+        error.trace = record.trace(self._now())
         if self._alert is not None and (alert := alert_of(error)):
-            self._alert(alert)
+            try:
+                self._alert(alert)
+            except Exception:  # whoever is told badly: the caller gets the call's own error
+                logging.getLogger("llm_call.alerts").exception("nobody could be told of an error")
 
 
 def _hooked(plan: Plan, scope: CallScope) -> Plan:

@@ -22,12 +22,18 @@ class Source(Protocol):
 class LiveAnswer:
     """Iterate it for the text as it arrives, or `events` for everything. `result` is there after the last one.
 
-    `finish` judges the whole response; it is called once, at the end.
+    `finish` judges the whole response; it is called once, at the end. `leave` hears of an error before the reader does.
     """
 
-    def __init__(self, source: Source, finish: Callable[[Response], Awaitable[Result[Any]]]) -> None:
+    def __init__(
+        self,
+        source: Source,
+        finish: Callable[[Response], Awaitable[Result[Any]]],
+        leave: Callable[[LLMCallError], None] = lambda _: None,
+    ) -> None:
         self._source = source
         self._finish = finish
+        self._leave = leave
         self._result: Result[Any] | None = None
 
     @classmethod
@@ -70,10 +76,14 @@ class LiveAnswer:
         Raises:
             StreamInterruptedError: The answer broke off; its `text` is what had arrived.
         """
-        async for event in self._source.events():
-            yield event
-        if self._source.response is not None:
-            self._result = await self._finish(self._source.response)
+        try:
+            async for event in self._source.events():
+                yield event
+            if self._source.response is not None and self._result is None:
+                self._result = await self._finish(self._source.response)
+        except LLMCallError as error:
+            self._leave(error)
+            raise
 
 
 class _Whole:

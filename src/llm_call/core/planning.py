@@ -104,7 +104,7 @@ class Planner:
             targets=choice.targets,
             skipped=choice.skipped,
             order=choice.order,
-            elsewhere=self._elsewhere(ladder or (), call, request),
+            elsewhere=self._elsewhere(ladder, call, request) if ladder else {},
             validators=checks,
             budget=Budget(
                 seconds=call.timeout,
@@ -132,6 +132,8 @@ class Planner:
         return {model: self._router.choose(model, request, strict=call.strict).targets for model in models}
 
     def _toolsets(self, call: CallConfig) -> dict[str, Toolset]:
+        if call.mcp_config is None and call.debug_tool_mcp_config is None:
+            return {}
         wanted = {ALWAYS: (call.mcp_config, None), DEBUG_TOOLS: (call.debug_tool_mcp_config, call.debug_tool_name)}
         return {name: self._tooling.toolset(config, only) for name, (config, only) in wanted.items() if config}
 

@@ -8,7 +8,12 @@ from typing import Any, Self
 from msgspec.structs import replace
 
 from llm_call.core.domain.bill import Bill, Charge, Pricing
-from llm_call.core.domain.errors import AllTargetsFailedError, LLMCallError, PolicyError
+from llm_call.core.domain.errors import (
+    AllTargetsFailedError,
+    BudgetExceededError,
+    DeadlineExceededError,
+    LLMCallError,
+)
 from llm_call.core.domain.response import Notice, Response, Usage
 from llm_call.core.domain.result import Result
 from llm_call.core.domain.trace import Attempt, Failure, Round, Skipped, Timings, ToolRun, Trace
@@ -25,7 +30,7 @@ Observer = Callable[[Target, float, LLMCallError | None, float], None]
 class CallRecord:
     """Written by the engine, an attempt and a round at a time. Times are in seconds from `started`.
 
-    `attempts` is how many requests were sent in all rounds, `number` the one of the next attempt.
+    `attempts` is how many requests were sent in all rounds, those on their way too; `number` is the one of the next.
     """
 
     def __init__(
@@ -78,6 +83,11 @@ class CallRecord:
         """The errors of earlier rounds are told in the trace; they are no reason why this one fails."""
         self._last_errors = {}
 
+    def next_number(self) -> int:
+        """The number of the attempt that begins now: two may be on their way."""
+        self.number += 1
+        return self.number - 1
+
     def add_attempt(self, attempt: Attempt, *, charge: Charge | None, error: LLMCallError | None) -> None:
         """An attempt has ended, with `error` or with an answer that has its `charge`."""
         self._attempts.append(attempt)
@@ -85,8 +95,12 @@ class CallRecord:
             self._last_errors[attempt.target] = error
         if charge is not None:
             self._charges.append(charge)
-        self.attempts += attempt.sent
+
+    def replay(self, attempt: Attempt, *, charge: Charge | None, error: LLMCallError | None) -> None:
+        """An attempt of an earlier run of this call, as it was then."""
         self.number += 1
+        self.attempts += attempt.sent
+        self.add_attempt(attempt, charge=charge, error=error)
 
     def add_tool(self, run: ToolRun) -> None:
         """A tool was run for the model."""
@@ -122,7 +136,8 @@ class CallRecord:
         self._attempts, self._tools = [], []
 
     def _open_round(self, rung: str) -> Round:
-        number, attempts, tools = len(self._rounds) + 1, tuple(self._attempts), tuple(self._tools)
+        number, tools = len(self._rounds) + 1, tuple(self._tools)
+        attempts = tuple(sorted(self._attempts, key=lambda attempt: attempt.number))
         return Round(number=number, rung=rung, attempts=attempts, tools=tools)
 
     def trace(self, now: float) -> Trace:
@@ -131,6 +146,11 @@ class CallRecord:
         if self._attempts:
             rounds += (self._open_round("reask" if rounds else "ask"),)
         return Trace(model=self._model, rounds=rounds, duration=now - self.started, skipped=self._skipped)
+
+    @property
+    def bill(self) -> Bill:
+        """What everything so far is charged as."""
+        return Bill(tuple(self._charges), self._pricing)
 
     def result(self, response: Response, judgement: Judgement, now: float) -> Result[Any]:
         """What the call came to."""
@@ -142,13 +162,20 @@ class CallRecord:
             verdicts=judgement.verdicts,
             repairs=judgement.repairs,
             usage=self._usage(),
-            bill=Bill(tuple(self._charges), self._pricing),
+            bill=self.bill,
             rung=self._rounds[-1].rung,
         )
 
+    def cause(self, last: LLMCallError) -> LLMCallError | None:
+        """What had failed in this round before `last`, where that is only that the time or the budget is used up."""
+        if not isinstance(last, BudgetExceededError | DeadlineExceededError):
+            return None
+        earlier = [error for error in self._last_errors.values() if type(error) is not type(last)]
+        return earlier[-1] if earlier else None
+
     def failure(self, last: LLMCallError) -> LLMCallError | None:
         """One error that tells of every target, where several were tried and none answered; `last` is the last one's."""
-        if len(self._last_errors) < _SEVERAL or isinstance(last, PolicyError):
+        if len(self._last_errors) < _SEVERAL or isinstance(last, BudgetExceededError | DeadlineExceededError):
             return None
         lines = [
             f"{attempt.target}: {attempt.failure.kind}: {attempt.failure.message}"
@@ -174,10 +201,10 @@ class AttemptSpan:
         self._target = target
         self._turn = turn
         self._now = now
+        self.number = record.next_number()
         self._begun = now()
         self._written = False
         self._permit: Permit | None = None
-        self._excused = False
         self._head: float | None = None
         self._first_event: float | None = None
         self._headers: Mapping[str, str] = {}
@@ -185,10 +212,7 @@ class AttemptSpan:
     def let(self, permit: Permit) -> None:
         """The request leaves now."""
         self._permit = permit
-
-    def excuse(self) -> None:
-        """Its answer is of no use, which is no fault of the place: its failure says nothing to the gate."""
-        self._excused = True
+        self._record.attempts += 1
 
     def head(self, headers: Mapping[str, str]) -> None:
         """The head of the reply is there."""
@@ -196,20 +220,22 @@ class AttemptSpan:
         self._headers = headers
 
     def heard(self) -> float:
-        """A stream has begun: that is what its caller has waited for. How long, in seconds."""
-        self._first_event = self._now() - self._begun
-        self._observe(None)
-        return self._first_event
+        """A stream has begun: that is what its caller has waited for. How long its target took, in seconds."""
+        now = self._now()
+        self._first_event = now - self._begun
+        self._observe(None, now)
+        return self._taken(now)
 
     def answered(self, usage: Usage) -> float:
-        """The attempt gave an answer that used so many tokens. How long it took, in seconds."""
+        """The attempt gave an answer that used so many tokens. How long its target took, in seconds."""
+        now = self._now()
+        taken = self._taken(now)
         if self._first_event is None:
-            self._observe(None)
-        seconds = self._now() - self._begun
+            self._observe(None, now)
         if self._permit is not None:
-            self._permit.succeeded(seconds - self._permit.waited, self._headers, usage)
-        self._write(usage=usage, error=None, failure=None)
-        return seconds
+            self._permit.succeeded(taken, self._headers, usage)
+        self._write(now - self._begun, usage=usage)
+        return taken
 
     def __enter__(self) -> Self:
         return self
@@ -219,30 +245,39 @@ class AttemptSpan:
     ) -> None:
         if self._written:
             return
+        now = self._now()
+        seconds = now - self._begun
         if isinstance(error, LLMCallError):
             if self._permit is not None:
-                if self._excused:
-                    self._permit.release()
-                self._permit.failed(error, self._now() - self._begun - self._permit.waited)
-                self._observe(error)
-            self._write(usage=None, error=error, failure=error.failure())
+                self._permit.failed(error, self._taken(now))
+                self._observe(error, now)
+            self._write(seconds, error=error, failure=error.failure())
         else:
             if self._permit is not None:
                 self._permit.release()
             why = "the caller left before the end" if error is None else type(error).__name__
-            self._write(usage=None, error=None, failure=Failure(kind="Abandoned", message=why))
+            self._write(seconds, failure=Failure(kind="Abandoned", message=why))
 
-    def _observe(self, error: LLMCallError | None) -> None:
+    def _observe(self, error: LLMCallError | None, now: float) -> None:
         if self._record.observe is not None:
-            now = self._now()
-            self._record.observe(self._target, now - self._begun, error, now)
+            self._record.observe(self._target, self._taken(now), error, now)
 
-    def _write(self, *, usage: Usage | None, error: LLMCallError | None, failure: Failure | None) -> None:
+    def _taken(self, now: float) -> float:
+        """The seconds since the request has left: what it was held back for is not the target's doing."""
+        return now - self._begun - (0.0 if self._permit is None else self._permit.waited)
+
+    def _write(
+        self,
+        duration: float,
+        *,
+        usage: Usage | None = None,
+        error: LLMCallError | None = None,
+        failure: Failure | None = None,
+    ) -> None:
         self._written = True
-        duration = self._now() - self._begun
         held = 0.0 if self._permit is None else self._permit.waited
         attempt = Attempt(
-            number=self._record.number,
+            number=self.number,
             target=self._target.name,
             started=self._begun - self._record.started,
             duration=duration,

@@ -35,6 +35,9 @@ class Turn(Struct, frozen=True, kw_only=True):
     why: str = ""
 
 
+_FIRST = Turn(number=1, target=0)
+
+
 def _nowhere(_failed: int, _error: Exception) -> None:
     """There is no other target."""
 
@@ -43,7 +46,8 @@ class AttemptLoop:
     """The loop of attempts, as often as `policy` allows.
 
     `onward` says which target may be asked after one has failed; without it there is but one. `may_retry` is asked
-    before the target with the given index is asked again after an error: there may be no retry left for it.
+    before the target with the given index is asked again after an error: there may be no retry left for it. What is no
+    `failure` passes at once.
     """
 
     def __init__(
@@ -54,14 +58,16 @@ class AttemptLoop:
         chance: Chance,
         onward: Onward = _nowhere,
         may_retry: Callable[[int, Exception], Awaitable[bool]] | None = None,
+        failure: type[Exception] = Exception,
     ) -> None:
         self._policy = policy
+        self._failure = failure
         self._clock = clock
         self._chance = chance
         self._onward = onward
         self._may_retry = may_retry
         self._failures: list[Failed] = []
-        self._turn = Turn(number=1, target=0)
+        self._turn = _FIRST
 
     async def run(self, attempt: Callable[[Turn], Awaitable[T]]) -> T:
         """What `attempt` gives.
@@ -72,7 +78,7 @@ class AttemptLoop:
         while True:
             try:
                 return await attempt(self._turn)
-            except Exception as error:  # noqa: BLE001  (the policy says what is raised)
+            except self._failure as error:
                 failed = error
             await self.failed(failed)
 

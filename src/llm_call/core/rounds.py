@@ -1,5 +1,6 @@
 """Rounds of question and judgement: the first one, and those that the ladder adds while the answer is not accepted."""
 
+from collections.abc import Coroutine
 from typing import Any
 
 from msgspec import Struct
@@ -31,6 +32,8 @@ from llm_call.core.tools.config import Toolset
 from llm_call.core.validation.base import Answer, Context
 from llm_call.core.validation.judging import Judgement, judge
 from llm_call.core.validation.reask import fingerprint, reask
+
+_FIRST = Standing()
 
 
 class Judged(Struct, frozen=True, kw_only=True):
@@ -67,7 +70,7 @@ class Rounds:
         Raises:
             LLMCallError: There is no answer.
         """
-        standing: Standing | None = Standing()
+        standing: Standing | None = _FIRST
         while standing is not None:
             if standing.rung >= 0 and self._rung(standing).kind == "human":
                 return await self._reviewed()
@@ -97,7 +100,7 @@ class Rounds:
         return climb(self._plan.rungs, standing, last.event, repeated=repeated, spent=self._is_spent)
 
     def _after_failure(self, standing: Standing, error: LLMCallError) -> Standing | None:
-        """Where to go on without an answer. One that was rejected before still stands: a rung for it is taken too.
+        """Where to go on without an answer. One that was rejected before still stands: a rung that asks others is for it.
 
         Raises:
             LLMCallError: The error, where no rung is left.
@@ -105,14 +108,26 @@ class Rounds:
         self._record.fail_round(self._kind(standing))
         used_up = isinstance(error, BudgetExceededError | DeadlineExceededError)
         self._is_spent |= used_up and not self._has_share(standing)
-        following = None
-        if not used_up or self._last is None:
-            following = climb(self._plan.rungs, standing, "failed", repeated=used_up, spent=self._is_spent)
+        if used_up and self._last is not None:
+            return climb(self._plan.rungs, standing, self._last.event, repeated=True, spent=self._is_spent)
+        following = climb(self._plan.rungs, standing, "failed", repeated=used_up, spent=self._is_spent)
         if following is None and self._last is not None:
-            following = climb(self._plan.rungs, standing, self._last.event, repeated=True, spent=self._is_spent)
-        if following is None and not (used_up and self._last):
+            following = self._others(standing, self._last.event)
+        if following is None:
             raise error
         return following
+
+    def _others(self, failed: Standing, event: Event) -> Standing | None:
+        """The next rung that asks others than the one that has `failed`."""
+        following = climb(self._plan.rungs, failed, event, repeated=True, spent=self._is_spent)
+        while following is not None and self._asked_by(following) == self._asked_by(failed):
+            following = climb(self._plan.rungs, following, event, repeated=True, spent=self._is_spent)
+        return following
+
+    def _asked_by(self, standing: Standing) -> str | None:
+        """The model that is asked there, or a person; `None` is the call's own model."""
+        rung = self._rung(standing) if standing.rung >= 0 else None
+        return None if rung is None else HUMAN if rung.kind == HUMAN else rung.model
 
     def _kind(self, standing: Standing) -> str:
         return self._rung(standing).kind if standing.rung >= 0 else "ask"
@@ -150,16 +165,15 @@ class Rounds:
             chance=self._attempts.chance(),
         )
 
-    async def _asked(self, plan: Plan, request: Request) -> Response:
-        async def attempt(turn: Turn) -> Response:
-            def sent(target: Target) -> AttemptScope:
+    def _asked(self, plan: Plan, request: Request) -> Coroutine[Any, Any, Response]:
+        def attempt(turn: Turn) -> Coroutine[Any, Any, Response]:
+            def sent(target: Target, number: int) -> AttemptScope:
                 wire = encode(target, request, stream=plan.stream or target.profile.stream_only, strict=plan.strict)
-                number = self._record.number
                 return AttemptScope(number, target, wire, call=self._scope, request=request, turn=turn)
 
-            return await self._attempts.whole(plan, self._record, turn, sent, whole)
+            return self._attempts.whole(plan, self._record, turn, sent, whole)
 
-        return await self._attempts.run(plan, self._record, attempt)
+        return self._attempts.run(plan, self._record, attempt)
 
     async def _with_tools(self, plan: Plan, request: Request, toolset: Toolset) -> Response:
         """The answer of a model whose calls of tools are run for it, each of its turns an attempt or more."""
@@ -170,8 +184,10 @@ class Rounds:
             deadline = self._record.deadline
             return None if deadline is None else max(0.0, deadline - self._attempts.clock.now())
 
-        taken = [tool.name for tool in request.tools]
-        async with open_tools(toolset.servers, only=toolset.only, settings=toolset.settings, taken=taken) as box:
+        taken, settings, seconds = [tool.name for tool in request.tools], toolset.settings, left()
+        if seconds is not None:
+            settings = replace(settings, start_seconds=min(settings.start_seconds, seconds))
+        async with open_tools(toolset.servers, only=toolset.only, settings=settings, taken=taken) as box:
             said = await converse(
                 lambda asked: self._hedged(plan, asked),
                 request,
@@ -186,20 +202,18 @@ class Rounds:
         )
         return replace(said.response, notices=(*said.response.notices, *notes)) if notes else said.response
 
-    async def _hedged(self, plan: Plan, request: Request) -> Response:
+    def _hedged(self, plan: Plan, request: Request) -> Coroutine[Any, Any, Response]:
         def is_good(response: Response) -> bool:
             return judged_of(plan, self._record.rounds + 1, response).ok
 
-        return await self._attempts.hedged(
-            plan, lambda chosen: self._asked(chosen, request), streamed=False, is_good=is_good
-        )
+        return self._attempts.hedged(plan, lambda chosen: self._asked(chosen, request), streamed=False, is_good=is_good)
 
     async def _reviewed(self) -> Result[Any]:
         """What a person decides, or where their decision will be found."""
         plan, reviewer = self._plan, self._reviewer
         assert reviewer is not None  # noqa: S101  (a plan with this rung was refused without one)
         assert plan.again is not None  # noqa: S101  (the same)
-        bill = Bill() if self._last is None else self._standing(self._last).bill
+        bill = self._record.bill
         return await reviewed(
             reviewer,
             self._question_for_review(bill),

@@ -45,8 +45,11 @@ class _Attempt:
         self.ending.close()
         return response
 
-    async def fail(self, error: LLMCallError) -> None:
-        """It has broken off: it is closed at the peer, and then over for the gate, which may let the next one out."""
+    async def fail(self, error: LLMCallError | DiffersError) -> None:
+        """It has broken off, or says something else than what it was to repeat.
+
+        It is closed at the peer, and then over for the gate, which may let the next one out.
+        """
         await self.stack.__aexit__(type(error), error, error.__traceback__)
 
 
@@ -83,7 +86,7 @@ class Stream:
             StreamInterruptedError: It broke off and could not be continued; `text` is what had arrived.
         """
         verifier: Verifier | None = None
-        while self._current is not None:
+        while self._current is not None and self.response is None:
             attempt = self._current
             try:
                 async for event in attempt.events:
@@ -92,13 +95,11 @@ class Stream:
                         self._delivered.append(each)
                         yield each
                 self.response = attempt.answered()
-            except DiffersError:
-                raise await self._differs(attempt) from None
+            except DiffersError as error:
+                raise await self._differs(attempt, error) from None
             except LLMCallError as error:
                 await self._restart(attempt, error)
                 verifier = Verifier(self._delivered)
-            else:
-                return
 
     async def _restart(self, attempt: _Attempt, error: LLMCallError) -> None:
         broken = self._broken(error)
@@ -113,16 +114,15 @@ class Stream:
             await self._loop.failed(failed)
             await self.begin()
         except LLMCallError as last:
-            raise (broken if last is failed else self._broken(last)) from last
+            if last is failed:
+                raise broken from error
+            raise self._broken(last) from last
 
-    async def _differs(self, attempt: _Attempt) -> StreamInterruptedError:
-        error = StreamInterruptedError(
-            "the answer broke off, and another attempt gave another one", text=text_of(self._delivered), hint=_BEGUN
-        )
-        attempt.span.excuse()
-        await attempt.fail(error)
+    async def _differs(self, attempt: _Attempt, error: DiffersError) -> StreamInterruptedError:
+        await attempt.fail(error)  # no failure of its target: another answer is as good
         self._current = None
-        return error
+        message = "the answer broke off, and another attempt gave another one"
+        return StreamInterruptedError(message, text=text_of(self._delivered), hint=_BEGUN)
 
     def _broken(self, error: LLMCallError) -> StreamInterruptedError:
         hint = _BEGUN if isinstance(error, TransportError) else error.hint
@@ -137,7 +137,7 @@ class Stream:
             ending = stack.enter_context(ExitStack())  # left with the attempt, which may be before its context
             span = ending.enter_context(AttemptSpan(record, target, turn, attempts.clock.now))
             wire = encode(target, plan.request, stream=True, strict=plan.strict)
-            sent = AttemptScope(record.number, target, wire, call=self._scope, request=plan.request, turn=turn)
+            sent = AttemptScope(span.number, target, wire, call=self._scope, request=plan.request, turn=turn)
             seconds = await attempts.let(plan, record, span, sent, seconds)
             ending.enter_context(entered(attempts.hooks, sent))
             first, rest = await in_time(seconds, plan, self._first(sent, span, self._patience(turn), stack))

@@ -12,7 +12,7 @@ class CallOutcome(Struct, frozen=True, kw_only=True):
     """What one call came to. `failure` names the error, or says `rejected`; `seconds` is how long its caller waited.
 
     `attempts` counts the requests that were sent, `retries` those that went again to the target that had just failed,
-    `held_off` those that an open breaker kept from being sent. `cost` is in US dollars; `None` where a price is unknown.
+    `held_off` those that breakers and limits kept from being sent. `cost` is in US dollars; `None` where a price is unknown.
     """
 
     seconds: float = 0.0

@@ -156,10 +156,8 @@ async def _streamed(client: Client, prompt: str, options: AskOptions) -> Result[
 
 
 def _outcome(attempts: tuple[Attempt, ...], failure: str | None, cost: Decimal | None) -> CallOutcome:
-    held_off = sum(1 for each in attempts if each.failure is not None and each.failure.kind == "CircuitOpenError")
-    retries = sum(
-        1 for before, after in pairwise(attempts) if before.failure is not None and before.target == after.target
-    )
+    sent = [each for each in attempts if each.sent]
+    retries = sum(1 for before, after in pairwise(sent) if before.failure is not None and before.target == after.target)
     return CallOutcome(
-        failure=failure, attempts=len(attempts) - held_off, retries=retries, held_off=held_off, cost=cost
+        failure=failure, attempts=len(sent), retries=retries, held_off=len(attempts) - len(sent), cost=cost
     )

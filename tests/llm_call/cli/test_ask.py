@@ -83,8 +83,8 @@ def test_debug_tells_each_attempt_and_then_the_whole_on_standard_error(shell: Ma
         "attempt 2 openai/b",
     ]
     assert whole[0] == "round 1: ask"
-    assert whole[1].endswith(" s  AttemptTimeoutError scripted: silent")
-    assert whole[2].endswith(" s  answered (after AttemptTimeoutError), 3 tokens in, 4 out")
+    assert whole[1].endswith(" s  AttemptTimeoutError: silent")
+    assert " s  answered (after AttemptTimeoutError), 3 tokens in, 4 out" in whole[2]
     assert whole[3] == "  answer scripted: stop: [5 characters, sha256 2cf24dba]"
     assert whole[4] == "  valid: response_not_empty"
 

@@ -53,6 +53,8 @@ def test_recorded_traces_are_played(folder: Path) -> None:
         (["-p", "one.toml", "--traces", "x.json"], "needs a file of traces"),
         (["-p", "one.toml", "--scenario", "storm"], "scenario storm"),
         (["-p", "one.toml", "--model", "no name"], "no model name"),
+        (["-p", "one.toml", "--duration", "inf"], "too many"),
+        (["-p", "one.toml", "--rate", "inf", "--calls", "7"], "too many"),
         (["-p", "one.toml", "--calls", "7", "--rate", "1", "--duration", "3"], "are not 7"),
     ],
 )
@@ -69,3 +71,9 @@ def test_a_section_that_has_no_part_is_told(folder: Path) -> None:
     (folder / "one.toml").write_text('default_model = "openai/x"\n[telemetry]\nenabled = true\n', encoding="utf-8")
     done = simulate("-p", folder / "one.toml", "--calls", 3)
     assert "telemetry: no part of a simulation" in done.stderr
+
+
+def test_calls_that_end_before_anything_goes_wrong_are_pointed_out(folder: Path) -> None:
+    early = simulate("-p", folder / "one.toml", "--scenario", "outage", "--calls", 20)
+    assert "nothing goes wrong: the last call begins after 2 s" in early.stderr
+    assert "nothing goes wrong" not in simulate("-p", folder / "one.toml", "--calls", 20, "--rate", 0.1).stderr

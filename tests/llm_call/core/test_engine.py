@@ -20,6 +20,7 @@ from llm_call.core.domain.errors import (
     AuthenticationError,
     BadRequestError,
     BudgetExceededError,
+    CircuitOpenError,
     ConnectionFailedError,
     DeadlineExceededError,
     LLMCallError,
@@ -420,7 +421,7 @@ def test_another_attempt_that_says_something_else_is_cancelled() -> None:
     with pytest.raises(StreamInterruptedError, match="gave another") as caught:
         run.stream(plan())
     assert caught.value.text == "hello"
-    assert kinds(caught.value) == ["StreamInterruptedError", "StreamInterruptedError"]
+    assert kinds(caught.value) == ["StreamInterruptedError", "Abandoned"]
     assert run.transport.closed_early == 1
 
 
@@ -573,6 +574,36 @@ def test_whatever_the_peer_does_a_call_ends_within_its_limits(
     assert len(run.transport.requests) <= attempts
 
 
+def test_an_alert_that_breaks_does_not_take_the_place_of_the_calls_error(caplog: pytest.LogCaptureFixture) -> None:
+    def breaks(_alert: Alert) -> None:
+        raise KeyError("nobody listens")
+
+    run = Run(error_reply(503))
+    with pytest.raises(OverloadedError):
+        run.clock.run(Engine(run.attempts, alert=breaks).execute(plan()))
+    assert "nobody could be told" in caplog.text
+
+
+def test_what_a_gate_holds_back_is_not_the_targets_doing() -> None:
+    seen: list[float] = []
+    run = Run(chat_reply("fine", delay=1))
+    attempts = Attempts(
+        lambda _name: run.transport,
+        clock=run.clock,
+        gates=Gates(GatePolicies(limits={"*": Limit(requests_per_minute=1)}), clock=run.clock),
+    )
+    engine = Engine(attempts, observe=lambda _target, seconds, _error, _now: seen.append(seconds))
+
+    async def calls() -> Result[Any]:
+        await engine.execute(plan())
+        return await engine.execute(plan())
+
+    last = run.clock.run(calls()).trace.attempts[0]
+    assert last.timings is not None
+    assert last.timings.held > 10
+    assert seen == [pytest.approx(2), pytest.approx(2)]
+
+
 def test_people_are_told_of_an_error_that_leaves_a_call_and_of_no_other() -> None:
     told: list[Alert] = []
     run = Run(error_reply(503), chat_reply("fine"), error_reply(503))
@@ -622,3 +653,60 @@ def test_an_attempt_whose_time_goes_by_at_the_gates_is_told_as_not_sent() -> Non
     assert caught.value.trace is not None
     assert [each.sent for each in caught.value.trace.attempts] == [False]
     assert len(run.transport.requests) == 1
+
+
+def test_a_stream_that_is_read_twice_is_written_and_charged_once() -> None:
+    run = Run(stream_reply(["Hel", "lo"]))
+
+    async def read() -> tuple[list[list[str]], Result[Any]]:
+        async with run.engine.stream(plan()) as live:
+            return [[piece async for piece in live] for _ in range(2)], live.result
+
+    texts, result = run.clock.run(read())
+    assert texts == [["Hel", "lo"], []]
+    assert (len(result.trace.attempts), len(result.trace.rounds), len(result.bill.charges)) == (1, 1, 1)
+
+
+def test_an_error_that_is_caught_beside_its_stream_tells_what_was_tried_and_people_once() -> None:
+    run, told = Run(stream_reply(["Hel"], finish_reason=None)), list[Alert]()
+    engine = Engine(run.attempts, alert=told.append)
+
+    async def read() -> None:
+        async with engine.stream(plan(recovery="off")) as live:
+            with pytest.raises(StreamInterruptedError) as caught:
+                [piece async for piece in live]
+            assert kinds(caught.value) == ["StreamInterruptedError"]
+            raise caught.value
+
+    with pytest.raises(StreamInterruptedError):
+        run.clock.run(read())
+    assert len(told) == 1
+
+
+def test_an_open_breaker_does_not_hide_why_the_other_target_failed() -> None:
+    run = Run(ConnectionFailedError("refused"))
+    breaker = BreakerPolicy(failures=1)
+    once = RetryPolicy(max_attempts=1)
+    for model in ("scripted/one", "scripted/two"):
+        with pytest.raises(ConnectionFailedError):
+            run.execute(plan(targets=(target(model),), breaker=breaker, retry=once))
+    with pytest.raises(AllTargetsFailedError, match="CircuitOpenError") as caught:
+        run.execute(plan(targets=(target("scripted/three"), target("scripted/two")), breaker=breaker, retry=once))
+    assert [type(error) for error in caught.value.errors] == [ConnectionFailedError, CircuitOpenError]
+    assert caught.value.retry_after == 5.0
+
+
+def test_a_budget_that_is_used_up_tells_what_had_failed_before() -> None:
+    with pytest.raises(BudgetExceededError, match="2 of 2 attempts are made; before that: ServerError") as caught:
+        Run(error_reply(500)).execute(plan(budget=Budget(attempts=2)))
+    assert isinstance(caught.value.__cause__, ServerError)
+
+
+def test_another_answer_is_no_failure_of_the_target_that_gave_it() -> None:
+    breaker = BreakerPolicy(failures=1)
+    run = Run(*[stream_reply(["hel"], finish_reason=None), stream_reply(["other"])])
+    targets = (target("scripted/one"), target("scripted/two"))
+    with pytest.raises(StreamInterruptedError, match="gave another"):
+        run.stream(plan(targets=targets, retry=RetryPolicy(max_attempts=1), breaker=breaker))
+    run.transport = ScriptedTransport(stream_reply(["well"]))
+    assert run.stream(plan(targets=targets[1:], breaker=breaker))[0] == ["well"]

@@ -1,5 +1,6 @@
 import asyncio
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Iterator
+from contextlib import AbstractAsyncContextManager, contextmanager
 from typing import Any
 
 import pytest
@@ -7,6 +8,7 @@ import pytest
 from llm_call.core.client import Client
 from llm_call.core.domain.errors import DeadlineExceededError, ServerError
 from llm_call.core.hedging import race
+from llm_call.core.hooks import AttemptScope
 from llm_call.core.policy.hedging import HedgingPolicy
 from llm_call.core.router import Router
 from llm_call.core.transport.base import Endpoint, Reply, Timeouts
@@ -164,3 +166,26 @@ def test_no_further_attempt_starts_where_less_time_is_left_than_the_target_usual
 
     clock.run(calls())
     assert len(hosts.hosts["openai"].requests) == 21
+
+
+def test_a_hedge_is_an_attempt_of_the_budget_and_each_has_its_number() -> None:
+    usual = [chat_reply("usual", delay=0.5) for _ in range(20)]
+    client, hosts, clock = hedging_client([*usual, chat_reply("late", delay=30)], chat_reply("quick", delay=1))
+    numbers: list[int] = []
+
+    @contextmanager
+    def counted(attempt: AttemptScope) -> Iterator[None]:
+        numbers.append(attempt.number)
+        yield
+
+    async def calls() -> tuple[str, str, list[int]]:
+        for _ in range(20):
+            await client.ask("hi", **ASKED)
+        alone = await client.ask("hi", max_total_attempts=1, **ASKED)
+        with client.hooked(counted):
+            hedged = await client.ask("hi", **ASKED)
+        return alone.text, hedged.text, [each.number for each in hedged.trace.attempts]
+
+    assert clock.run(calls()) == ("late", "quick", [1, 2])
+    assert numbers == [1, 2]
+    assert len(hosts.hosts["mistral"].requests) == 1

@@ -118,3 +118,17 @@ def test_a_client_is_hooked_for_a_while_inside_of_its_own_hooks() -> None:
         ours.ask_sync("hi", model="custom", api_base="http://scripted")
     ours.ask_sync("hi", model="custom", api_base="http://scripted")
     assert seen == ["own", "outer", "inner", "own"]
+
+
+@pytest.mark.parametrize("after", [False, True])
+def test_a_hook_that_breaks_ends_the_call_and_asks_nobody_again(after: bool) -> None:
+    @contextmanager
+    def broken(_attempt: AttemptScope) -> Iterator[None]:
+        if after:
+            yield
+        raise ValueError("a mistake of ours")
+
+    transport = ScriptedTransport(chat_reply("hello"))
+    with pytest.raises(ValueError, match="of ours"):
+        client(transport, attempt=(broken,)).ask_sync("hi", model="custom", api_base="http://scripted")
+    assert len(transport.requests) == after

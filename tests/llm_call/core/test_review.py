@@ -46,8 +46,8 @@ class Asked:
         return self._decisions.pop(0)
 
     def ask(self, prompt: str = "How old is Ann?", *, ladder: Ladder = HUMAN, **options: Any) -> Result[Any]:
-        plan = self.client.plan(prompt, model="openai/gpt-4o", **options)
-        return self.clock.run(self.client.execute(replace(plan, ladder=ladder)))
+        plan = self.client.plan(prompt, model="openai/gpt-4o", ladder=ladder, **options)
+        return self.clock.run(self.client.execute(plan))
 
 
 def test_a_person_is_asked_about_a_rejected_answer_though_another_model_is_down() -> None:

@@ -124,6 +124,15 @@ def test_the_simulated_faults_ask_nobody() -> None:
     assert [each.failure.status if each.failure else None for each in result.trace.attempts] == [503, 503, None]
 
 
+def test_the_simulated_faults_say_nothing_of_the_target() -> None:
+    breaker = {"enable_circuit_breaker": True, "circuit_breaker_config": {"failure_threshold": 1}, "max_attempts": 2}
+    result, transport, _ = call(chat_reply("yes"), simulate_rate_limit=1, retry_config=breaker)
+    assert (result.value, [each.sent for each in result.trace.attempts]) == ("yes", [False, True])
+    with pytest.raises(OverloadedError):
+        call(chat_reply("yes"), simulate_primary_failure=True, retry_config=breaker)
+    assert len(transport.requests) == 1
+
+
 @pytest.mark.parametrize(
     ("config", "named"),
     [

@@ -55,6 +55,14 @@ def test_an_outage_of_the_only_target_is_felt_and_retries_multiply_it(tmp_path: 
     assert (load.rate_down or 0) * 30 == pytest.approx(3 * report.failures["ConnectionFailedError"], abs=3)
 
 
+def test_retries_and_attempts_are_those_that_were_sent(tmp_path: Path) -> None:
+    text = 'default_model = "openai/gpt-4o-mini"\n[retry]\nmax_attempts = 8\n[retry_budget]\nenabled = false'
+    report = run(tmp_path, text, Phase(start=5, refused=1.0), rate=4)
+    requests = report.targets[0].requests
+    assert report.held_off > requests
+    assert report.retries < requests == round(report.attempts_per_call * report.calls)
+
+
 def test_a_second_target_answers_while_the_first_is_down(tmp_path: Path) -> None:
     report = run(tmp_path, TWO, DOWN)
     assert report.success == 1.0

@@ -133,7 +133,9 @@ def _store(settings: Settings, alert: Callable[[Alert], None] | None = None) -> 
     from llm_call.core.state.valkey import ValkeyStore  # noqa: PLC0415  (an optional extra)
 
     def listen(change: StoreChange) -> None:
-        logging.getLogger("llm_call.state").warning("the shared state is %s: %s", change.status, change.why)
+        away = change.status == "away"
+        hint = "; calls go on with this process' own. Check state.url if it does not come back." if away else ""
+        logging.getLogger("llm_call.state").warning("the shared state is %s: %s%s", change.status, change.why, hint)
         if alert is not None:
             alert(alert_of_store(change.status, change.why))
 

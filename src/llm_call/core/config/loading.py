@@ -24,7 +24,7 @@ from llm_call.core.providers.registry import Provider
 from llm_call.core.providers.rows import PROVIDERS
 
 TRUST_VARIABLE = "LLM_CALL_TRUST"
-_USER = re.compile(r"(?<=://).*@")  # of a URL, with the password
+_USER = re.compile(r"(?<=://).*(?=@)|(?<=[?&]password=)[^&#]*")  # of a URL, with the password
 
 
 def load(
@@ -85,7 +85,7 @@ def shown(settings: Settings) -> Iterator[tuple[str, Any, str]]:
 
 
 def _without_user(value: Any) -> Any:
-    return _USER.sub("<hidden>@", value) if isinstance(value, str) else value
+    return _USER.sub("<hidden>", value) if isinstance(value, str) else value
 
 
 def trust_store(environment: Mapping[str, str] | None = None, *, trust: bool = False) -> TrustStore:

@@ -276,11 +276,16 @@ class OutputError(LLMCallError):
 
 
 class AllTargetsFailedError(LLMCallError):
-    """No target answered. The message has one line an attempt; `errors` holds the last error of each target."""
+    """No target answered. The message has one line an attempt; `errors` holds the last error of each target.
+
+    `retry_after` is when the first of those that said so may be asked again, in seconds.
+    """
 
     def __init__(self, message: str, *, errors: tuple[LLMCallError, ...], hint: str = "") -> None:
         super().__init__(message, hint=hint)
         self.errors = errors
+        asked = [getattr(error, "retry_after", None) for error in errors]
+        self.retry_after: float | None = min((each for each in asked if each is not None), default=None)
 
 
 def _suggestion(names: tuple[str, ...]) -> str:

@@ -144,7 +144,7 @@ class JournaledAttempts(Attempts):
         self.gates = _JournaledGates(self.gates, journal)  # type: ignore[assignment]  # all that attempts ask of gates
 
     async def whole(
-        self, plan: Plan, record: CallRecord, turn: Turn, sent: Callable[[Target], AttemptScope], read: Read[A]
+        self, plan: Plan, record: CallRecord, turn: Turn, sent: Callable[[Target, int], AttemptScope], read: Read[A]
     ) -> A:
         """What `read` makes of the reply to one request, or has made of it in an earlier run.
 
@@ -189,7 +189,7 @@ def _again(taken: _Taken, target: Target, record: CallRecord) -> Response:
     error = None if taken.error is None else taken.error.error()
     if taken.attempt is not None:
         charge = charge_of(target, taken.response.usage) if taken.response else None
-        record.add_attempt(taken.attempt, charge=charge, error=error)
+        record.replay(taken.attempt, charge=charge, error=error)
     if error is not None:
         raise error
     assert taken.response is not None  # noqa: S101  (there is one or the other)

@@ -12,6 +12,7 @@ from llm_call.core.domain.errors import (
     ContentFilteredError,
     ContextWindowExceededError,
     LLMCallError,
+    LocalLimitError,
     NotFoundError,
     OverloadedError,
     PermissionDeniedError,
@@ -75,6 +76,8 @@ def classify(error: Exception) -> Outcome:
             return "elsewhere"  # a silent route is not asked again
         case ContextWindowExceededError():
             return "elsewhere"
+        case LocalLimitError():
+            return "elsewhere"  # it has waited, or would have to, for longer than it can
         case RateLimitError() | ServerError():
             # The peer may say that the same request will not do better: no quota left, `x-should-retry: false`.
             return "again" if error.retryable else "elsewhere"

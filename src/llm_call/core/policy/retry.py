@@ -20,7 +20,8 @@ class RetryPolicy(Struct, frozen=True, kw_only=True):
     `patience` is the longest wait that a server may ask for while another target is left to go to; `longest_wait`, also
     in seconds, where there is neither another target nor a deadline. `limits` are further limits on the attempts at a
     target that may fail with an outcome of a kind, such as {"timeout": 1}. Where `waits_for_breaker` is false,
-    an open breaker ends it at once.
+    an open breaker ends it at once; else it is waited for where there is no other target: no longer than `patience`
+    unless there is a deadline.
     """
 
     max_attempts: int = 3
@@ -69,13 +70,21 @@ class RetryPolicy(Struct, frozen=True, kw_only=True):
         refusals = (
             (tried >= self.max_attempts, "no attempt is left"),
             (alike >= self.limits.get(kind, alike + 1), f"no attempt is left after {kind}"),
-            (isinstance(error, CircuitOpenError) and (elsewhere or not self.waits_for_breaker), "its breaker is open"),
+            (
+                isinstance(error, CircuitOpenError) and not self._waits(asked, elsewhere=elsewhere),
+                "its breaker is open",
+            ),
             (elsewhere and asked > self.patience, "another target is free"),
             (not affordable, "the retry budget is used up"),
             (endless, "the server asks for too long a wait"),
             (now + delay >= ends, "no time is left"),
         )
         return next((why for refused, why in refusals if refused), None)
+
+    def _waits(self, seconds: float, *, elsewhere: bool) -> bool:
+        """Whether an open breaker is waited for: by a call that has a deadline for it, or not for long."""
+        brief = self.deadline is not None or seconds <= self.patience
+        return self.waits_for_breaker and brief and not elsewhere
 
 
 def _reason(error: Exception, delay: float) -> str:

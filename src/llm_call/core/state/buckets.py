@@ -1,8 +1,9 @@
 """Buckets at work: requests and tokens a minute, and retries; of this process, or of several through a store.
 
-Of a shared rate each process fetches a second's worth at a time, so that not every call makes a round trip. What an
-answer used more or less than was reserved is settled here and reaches the store with the next fetch, as do the successes
-that pay for retries: so no success ever waits for the store.
+Of a shared rate each process fetches a second's worth at a time, so that not every call makes a round trip. Those that come
+while it does so fetch no more than they need: a burst would leave most of the rate lying idle here. What an answer used
+more or less than was reserved is settled here and reaches the store with the next fetch, as do the successes that pay for
+retries: so no success ever waits for the store.
 """
 
 from llm_call.core.policy.limits import Bucket, Limit, Taken, put_back, take
@@ -41,7 +42,7 @@ class Rate:
 class SharedRate:
     """So much a minute, of several processes. `_here` is what was fetched, or less than 0: what is owed."""
 
-    __slots__ = ("_common", "_fetched", "_here", "_key", "_per_minute")
+    __slots__ = ("_common", "_fetched", "_fetching", "_here", "_key", "_per_minute")
 
     def __init__(self, common: Common, per_minute: float, key: str) -> None:
         self._common = common
@@ -49,6 +50,7 @@ class SharedRate:
         self._key = key
         self._here = 0.0
         self._fetched = 0.0
+        self._fetching = 0
 
     async def take(self, amount: float, patience: float) -> float:
         """Take `amount`: after how many seconds it may be used. More than `patience` means that nothing was taken."""
@@ -58,10 +60,19 @@ class SharedRate:
                 self._here = here - amount
                 return 0.0
             self._here = 0.0  # what is here goes into this one, and so does what is owed
-        taken = await self._fetch(amount - here, patience)
+            more = 0.0 if self._fetching else self._per_minute / 60
+            self._fetching += 1
+        try:
+            taken = await self._fetch(amount - here, more, patience)
+        finally:
+            with self._common.lock:
+                self._fetching -= 1
         with self._common.lock:
-            self._here += here if taken.wait > patience else taken.amount - (amount - here)
             self._fetched = self._common.clock.now()
+            self._here += here if taken.wait > patience else taken.amount - (amount - here)
+            if taken.wait > patience and self._here >= amount:  # another one has brought more
+                self._here -= amount
+                return 0.0
         return taken.wait
 
     def put_back(self, amount: float) -> None:
@@ -72,12 +83,12 @@ class SharedRate:
         late = self._common.clock.now() > self._fetched + _STALE
         return min(self._here, 0.0) if late else self._here
 
-    async def _fetch(self, least: float, patience: float) -> Taken:
+    async def _fetch(self, least: float, more: float, patience: float) -> Taken:
         assert self._common.store is not None  # noqa: S101  (a shared rate has one)
-        per_minute, most = self._per_minute, least + self._per_minute / 60
+        per_minute = self._per_minute
 
         def change(bucket: Bucket | None, now: float) -> tuple[Bucket, Taken]:
-            return take(bucket, per_minute, least=least, most=most, patience=patience, now=now)
+            return take(bucket, per_minute, least=least, most=least + more, patience=patience, now=now)
 
         return await self._common.store.update(self._key, Bucket, change, expires=_EXPIRES)
 

@@ -60,7 +60,10 @@ class Common:
     def tell(self) -> None:
         """Hand the news on. Not under the lock: whoever listens may ask the gates."""
         while self.news:
-            change = self.news.popleft()
+            try:
+                change = self.news.popleft()
+            except IndexError:  # another thread was quicker
+                return
             if self._listen is not None:
                 self._listen(change)
 

@@ -290,7 +290,7 @@ class Gates:
             if gate.slots.take():
                 return
         try:
-            await gate.slots.wait(self._common.lock, None if patience == inf else patience)
+            await gate.slots.wait(self._common.lock, patience)
         except TimeoutError:
             raise _too_long(gate, None) from None
 
@@ -298,8 +298,9 @@ class Gates:
         """Wait for the rates and for the place, then ask the breaker: the lease of a probe."""
         common = self._common
         now = common.clock.now()
-        wait = await gate.meter.reserve(tokens, until - now) if gate.meter is not None else 0.0
-        if wait > until - now:
+        patience = max(until - now, 0.0)  # who cannot wait at all still takes what is there
+        wait = await gate.meter.reserve(tokens, patience) if gate.meter is not None else 0.0
+        if wait > patience:
             raise _too_long(gate, wait)
         try:
             await self._wait(gate, now + wait, until)
@@ -337,7 +338,7 @@ class Gates:
         gate = self._gates[place] = _Gate(
             place,
             self._circuit(place, self.policies.breaker),
-            Slots(self.policies.concurrency),
+            Slots(self.policies.concurrency, self._common.clock),
             self._meter(place),
             self._budget(place),
         )

@@ -31,7 +31,10 @@ _CONNECTIONS = 16  # in each event loop: only different keys are asked for at th
 _CLOSING = 0.25  # seconds
 _SCHEMES = {"valkey": "redis", "valkeys": "rediss", "redis": "redis", "rediss": "rediss", "unix": "unix"}
 _OPTIONS = frozenset({"db", "ssl_ca_certs", "ssl_certfile", "ssl_keyfile"})
-_HINT = "It looks like redis://HOST:6379/0, rediss://USER:PASSWORD@HOST/0 or unix:///PATH?db=0."
+_HINT = (
+    "It looks like redis://HOST:6379/0, rediss://USER:PASSWORD@HOST/0 or unix:///PATH?db=0; "
+    "in a password, write / ? # @ : % as %2F %3F %23 %40 %3A %25."
+)
 
 
 class AwayError(Exception):

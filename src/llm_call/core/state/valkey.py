@@ -2,8 +2,9 @@
 
 The rule: the server never fails a call, and never holds one up for longer than its time. Where it cannot be used, the
 update is done on the state of this process, and told once; then the server is left alone for a while that grows from
-half a second to half a minute, and an update that asks it again notices its return. What was kept here meanwhile is not
-carried over: it is one process' view, and would overwrite what the others have learned.
+half a second to half a minute, and whoever asks it again, for an update or a read, notices its return. What was kept here
+meanwhile is not carried over: it is one process' view, and would overwrite what the others have learned. Nor does it last
+until the next outage.
 
 Values are MessagePack. The number in the prefix of the keys is the version of what they mean: where a state's fields
 change so that an older version would misread them, it is raised, and the versions do not meet.
@@ -11,6 +12,7 @@ change so that an older version would misread them, it is raised, and the versio
 
 import asyncio
 from collections.abc import Callable
+from secrets import token_hex
 from time import monotonic
 from typing import Any, Literal
 
@@ -26,6 +28,7 @@ PREFIX = "llm_call:1:"
 """What every key on the server begins with. Users that are to have nothing in common use different databases."""
 
 _ROUNDS = 64  # tries of one update; each that fails means that another process was quicker
+_LASTS = 60.0  # seconds that a state is kept here after its last change: as long as a bucket takes to be full again
 _encode = msgspec.msgpack.Encoder().encode
 
 
@@ -56,20 +59,24 @@ class ValkeyStore:
         self._reach = Reach(now, least=2 * timeout)  # so that one attempt is over before the next
         self._joining = Joining(self._carry_out)
         self._unreadable: set[str] = set()
+        self._proof = f"reach:{token_hex(8)}"  # nobody else's
 
     async def update(self, key: str, type_: type[S], change: Change[S, A], *, expires: float) -> A:
         """The answer of `change`, from the server's state or, while it is away, from this process'."""
         if self._reach.rests():
-            return await self._local.update(key, type_, change, expires=expires)
+            return await self._update_here(key, type_, change, expires=expires)
         answer: A = await self._joining.update(key, type_, change, expires=expires)
         return answer
 
     async def read(self, key: str, type_: type[S]) -> tuple[S | None, float]:
-        """The state as it is, and the time. While the server is away, this process'; it is not asked for a read."""
-        attempt = None if self._reach.away else self._reach.attempt()
+        """The state as it is, and the time; from the server or, while it is away, from this process."""
+        attempt = self._reach.attempt()
         if attempt is not None:
             try:
                 async with asyncio.timeout(self._timeout):
+                    if self._reach.away:
+                        await self._change(self._proof, float, lambda _state, now: (now, None), 1.0)
+                        self._changed(attempt)
                     held = await self._server.read(PREFIX + key)
                 return _decode(held.value, type_), held.time
             except (TimeoutError, AwayError, UnreadableError) as error:
@@ -89,10 +96,13 @@ class ValkeyStore:
             except (TimeoutError, AwayError, UnreadableError) as error:
                 self._failed(attempt, key, error)
             else:
-                if changed and self._reach.succeeded(attempt):  # a replica can be read: only a change proves it
-                    self._tell("back", "it takes changes again")
+                if changed:
+                    self._changed(attempt)
                 return answer
-        return await self._local.update(key, type_, change, expires=expires)
+        return await self._update_here(key, type_, change, expires=expires)
+
+    async def _update_here(self, key: str, type_: type[S], change: Change[S, A], *, expires: float) -> A:
+        return await self._local.update(key, type_, change, expires=min(expires, _LASTS))
 
     async def _change(self, key: str, type_: type[S], change: Change[S, A], expires: float) -> tuple[A, bool]:
         """The answer, and whether that changed what the server holds."""
@@ -107,6 +117,11 @@ class ValkeyStore:
                 return answer, True
             held = instead
         raise AwayError(f"others were quicker {_ROUNDS} times")
+
+    def _changed(self, attempt: int) -> None:
+        """What the server holds was changed, which alone proves that it is back: a replica can be read."""
+        if self._reach.succeeded(attempt):
+            self._tell("back", "it takes changes again")
 
     def _failed(self, attempt: int, key: str, error: Exception) -> None:
         if isinstance(error, UnreadableError):

@@ -89,7 +89,7 @@ def quotas(headers: Mapping[str, str]) -> tuple[Quota, ...]:
 
 def next_in(headers: Mapping[str, str], tokens: int = 0) -> float:
     """Seconds until a request of so many `tokens` (0: unknown) fits; 0 where something of each limit is left."""
-    if not headers or not any(headers.get(name) == "0" for name in _REMAINING):
+    if "0" not in map(headers.get, _REMAINING):
         return 0.0  # nearly always, and asked at every answer
     return max(quota.wait(1 if quota.what == "requests" else tokens) for quota in quotas(headers))
 

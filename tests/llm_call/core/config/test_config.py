@@ -9,6 +9,7 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
+from redis.asyncio import Redis
 
 from llm_call.core.config import Settings, build_client, building, load, project_file, shown, trust_store
 from llm_call.core.config.schema import documented
@@ -18,7 +19,7 @@ from llm_call.core.policy.breaker import BreakerPolicy
 from llm_call.core.policy.limits import ConcurrencyPolicy, Limit
 from llm_call.core.policy.retry_budget import RetryBudgetPolicy
 from llm_call.core.providers import transports
-from llm_call.core.state.gates import GatePolicies
+from llm_call.core.state.gates import GatePolicies, Place
 from llm_call.testing.scripted import ScriptedTransport, chat_reply, error_reply
 
 Loaded = Callable[..., Settings]
@@ -314,6 +315,32 @@ def test_shared_state_without_its_library_says_how_to_install_it(
     with pytest.raises(ConfigError) as caught:
         building._store(loaded(LLM_CALL_STATE_URL="redis://h"))
     assert 'pip install "llm-call[redis]"' in caught.value.hint
+
+
+def test_closing_a_client_leaves_no_connection_to_the_shared_store(loaded: Loaded, url: str) -> None:
+    async def main() -> None:
+        async with Redis.from_url(url) as other:
+            before = len(await other.client_list())
+            user = f"state = {{url = '{url}', timeout = 20}}\nretry_budget.floor = 1"
+            client = build_client(loaded(user=user))
+            place = Place(provider="p", model="m")
+            assert await client._attempts.gates.may_retry(place)
+            assert not await client._attempts.gates.may_retry(place)
+            assert len(await other.client_list()) == before + 1
+            await client.close()
+            assert len(await other.client_list()) == before
+
+    asyncio.run(main())
+
+
+def test_a_password_that_stands_where_it_may_not_is_not_shown_either(loaded: Loaded) -> None:
+    url = "redis://h/0?db=1&password=hunter22&ssl_ca_certs=F"
+    settings = loaded(LLM_CALL_STATE_URL=url)
+    values = {name: value for name, value, _ in shown(settings)}
+    assert values["state.url"] == url.replace("hunter22", "<hidden>")
+    with pytest.raises(ConfigError) as caught:
+        building._store(settings)
+    assert "hunter22" not in f"{caught.value} {caught.value.hint}"
 
 
 def test_the_password_of_a_url_is_not_shown(loaded: Loaded) -> None:

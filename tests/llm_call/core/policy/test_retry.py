@@ -2,7 +2,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llm_call.core.domain.errors import AuthenticationError, BadRequestError, ConfigError, RateLimitError, ServerError
+from llm_call.core.domain.errors import (
+    AuthenticationError,
+    BadRequestError,
+    CircuitOpenError,
+    ConfigError,
+    RateLimitError,
+    ServerError,
+)
 from llm_call.core.policy.backoff import Backoff
 from llm_call.core.policy.decision import Decision, Failed, GiveUp, NextTarget, Retry
 from llm_call.core.policy.retry import RetryPolicy
@@ -68,6 +75,14 @@ def test_without_a_deadline_no_wish_is_waited_out_for_ever() -> None:
     limited = RateLimitError("come back tomorrow", status=429, retry_after=86_400)
     assert isinstance(decide(RetryPolicy(), failures(limited)), GiveUp)
     assert isinstance(decide(RetryPolicy(deadline=100_000), failures(limited)), Retry)
+
+
+def test_an_open_breaker_is_waited_for_by_a_call_with_a_deadline_or_not_for_long() -> None:
+    soon, late = CircuitOpenError("open", retry_after=5), CircuitOpenError("open", retry_after=20)
+    assert isinstance(decide(RetryPolicy(patience=5), failures(soon)), Retry)
+    assert decide(RetryPolicy(patience=5), failures(late)) == GiveUp(why="its breaker is open")
+    assert isinstance(decide(RetryPolicy(patience=5, deadline=60), failures(late)), Retry)
+    assert isinstance(decide(RetryPolicy(patience=5, deadline=60), failures(late), targets=2), NextTarget)
 
 
 def test_where_the_retry_budget_is_used_up_the_next_target_is_asked_or_none() -> None:

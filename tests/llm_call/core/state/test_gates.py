@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -18,7 +19,7 @@ from llm_call.core.domain.response import Usage
 from llm_call.core.policy.breaker import BreakerPolicy
 from llm_call.core.policy.limits import ConcurrencyPolicy, Limit
 from llm_call.core.policy.retry_budget import RetryBudgetPolicy
-from llm_call.core.state.common import GateChange
+from llm_call.core.state.common import Common, GateChange
 from llm_call.core.state.gates import GatePolicies, Gates, Permit, Place, place_of
 from llm_call.core.transport.base import SystemClock
 from llm_call.testing.clock import FakeClock
@@ -196,6 +197,24 @@ def test_calls_at_a_time_wait_in_turn() -> None:
         assert world.clock.now() == pytest.approx(40)
 
     run(check, concurrency=ConcurrencyPolicy(most=2))
+
+
+def test_calls_that_wait_go_in_turn_until_the_first_has_waited_for_half_of_its_patience_and_the_newest_first_then() -> (
+    None
+):
+    async def check(world: World) -> None:
+        order: list[str] = []
+
+        async def call(name: str) -> None:
+            with await world.gates.enter(PLACE, patience=40) as permit:
+                order.append(name)
+                await world.clock.sleep(9)
+                permit.succeeded(9, {})
+
+        await asyncio.gather(*(call(name) for name in "abcdef"), return_exceptions=True)
+        assert "".join(order) == "abcfe"  # from second 20 on; d has waited for 40 seconds then
+
+    run(check, concurrency=ConcurrencyPolicy(most=1))
 
 
 def test_who_has_no_patience_gets_an_error_that_reads_as_a_rate_limit() -> None:
@@ -440,3 +459,14 @@ def test_who_waited_in_an_event_loop_that_is_gone_is_passed_over() -> None:
 
 def test_policies_are_data_and_can_be_printed() -> None:
     assert "failure_ratio=0.5" in repr(GatePolicies(limits={"openai/*": Limit(requests_per_minute=500)}))
+
+
+def test_news_that_another_thread_has_told_meanwhile_are_no_error() -> None:
+    class Quicker(deque[GateChange]):
+        def __bool__(self) -> bool:
+            return True  # so it was when it was looked at
+
+    common = Common(FakeClock(), None, None)
+    common.news = Quicker()
+    common.tell()
+    assert not list(common.news)

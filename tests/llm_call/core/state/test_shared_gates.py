@@ -214,6 +214,18 @@ def test_two_processes_share_a_rate_and_do_not_ask_for_every_call() -> None:
     run(check, limits=LIMITS)
 
 
+def test_those_that_come_at_once_and_cannot_wait_get_the_limit_but_for_a_seconds_worth() -> None:
+    async def check(processes: Processes) -> None:
+        both = (processes.one, processes.two)
+        outcomes = await asyncio.gather(
+            *(gates.enter(PLACE, patience=0) for gates in both for _ in range(500)), return_exceptions=True
+        )
+        assert sum(isinstance(each, LocalLimitError) for each in outcomes) <= 400 + 2 * 10  # a second's worth, each
+        assert sum(isinstance(each, Permit) for each in outcomes) <= 600
+
+    run(check, limits=LIMITS)
+
+
 def test_the_tokens_of_an_answer_are_settled_with_the_next_fetch() -> None:
     async def check(each: Processes) -> None:
         permit = await each.one.enter(PLACE, tokens=600)

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
+from unittest.mock import ANY
 
 import msgspec
 import pytest
@@ -434,8 +435,8 @@ def test_its_return_is_noticed_by_one_update_and_what_was_kept_meanwhile_is_not_
             "k", Count, lambda _state, _now: (Count(n=70), None), expires=60
         )
         assert await store.update("k", Count, add, expires=60) == 3  # it is not asked yet
-        clock.advance(100)
         assert (await store.read("k", Count))[0] == Count(n=3)  # nor for a read
+        clock.advance(100)
         assert (
             await store.update("k", Count, keep, expires=60) == 70
         )  # which proves nothing yet: a replica could say it
@@ -445,6 +446,43 @@ def test_its_return_is_noticed_by_one_update_and_what_was_kept_meanwhile_is_not_
 
     asyncio.run(main())
     assert [each.status for each in told] == ["away", "back"]
+
+
+def test_its_return_is_noticed_by_one_read_too(start: Callable[..., ValkeyServer]) -> None:
+    clock = FakeClock()
+    told: list[StoreChange] = []
+
+    async def main() -> None:
+        server = start()
+        port = server.port
+        store = opened(server.connection_url, listen=told.append, now=clock.now)
+        await store.update("k", Count, add, expires=60)
+        server.terminate()
+        await store.read("k", Count)
+        for _ in range(3):
+            clock.advance(100)
+            assert await store.read("k", Count) == (None, ANY)
+        start(port=port)
+        await opened(f"redis://127.0.0.1:{port}").update("k", Count, add, expires=60)
+        clock.advance(100)
+        assert (await store.read("k", Count))[0] == Count(n=1)
+
+    asyncio.run(main())
+    assert [each.status for each in told] == ["away", "back"]
+
+
+def test_what_is_kept_here_while_it_is_away_does_not_last_until_the_next_time(unused: int) -> None:
+    clock = FakeClock()
+
+    async def main() -> None:
+        store = opened(f"redis://127.0.0.1:{unused}", local=MemoryStore(clock.now), now=clock.now)
+        assert await store.update("k", Count, add, expires=7_200) == 1
+        clock.advance(59)
+        assert await store.update("k", Count, add, expires=7_200) == 2
+        clock.advance(61)
+        assert await store.update("k", Count, add, expires=7_200) == 1
+
+    asyncio.run(main())
 
 
 def test_a_server_that_becomes_a_replica_is_away_until_it_is_none(
@@ -462,6 +500,8 @@ def test_a_server_that_becomes_a_replica_is_away_until_it_is_none(
             await store.update("k", Count, add, expires=60)
             clock.advance(100)
             await store.update("k", Count, keep, expires=60)  # which a replica answers
+            clock.advance(100)
+            await store.read("k", Count)  # as it does this
             clock.advance(100)
         await _raw(own, "REPLICAOF", "NO", "ONE")
         await store.update("k", Count, add, expires=60)
