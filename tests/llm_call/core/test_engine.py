@@ -477,13 +477,8 @@ def test_the_next_request_goes_out_when_a_broken_stream_is_closed_at_the_peer() 
         async with run.engine.stream(plan(recovery="off")) as live:
             return "".join([piece async for piece in live])
 
-<<<<<<< HEAD
     async def both() -> list[str | BaseException]:
         return list(await asyncio.gather(read(), read(), return_exceptions=True))
-=======
-    async def both() -> tuple[str | BaseException, str | BaseException]:
-        return await asyncio.gather(read(), read(), return_exceptions=True)
->>>>>>> schedlaws
 
     broken, whole = run.clock.run(both())
     assert isinstance(broken, StreamInterruptedError)
