@@ -146,8 +146,8 @@ def key_in(variable: str | None) -> str | None:
     return key
 
 
-def read_provider_options(texts: Sequence[str]) -> dict[str, Any]:
-    """`KEY=VALUE` entries as a dictionary. Values are JSON where they can be read so.
+def read_provider_options(texts: Sequence[str], *, option: str = "--provider-option") -> dict[str, Any]:
+    """`KEY=VALUE` entries of `option` as a dictionary. Values are JSON where they can be read so.
 
     Raises:
         ConfigError: There is no `=`.
@@ -155,7 +155,7 @@ def read_provider_options(texts: Sequence[str]) -> dict[str, Any]:
     pairs = [text.partition("=") for text in texts]
     for key, equals, _ in pairs:
         if not equals:
-            raise ConfigError(f"--provider-option {key!r} has no value", hint="Write --provider-option KEY=VALUE.")
+            raise ConfigError(f"{option} {key!r} has no value", hint=f"Write {option} KEY=VALUE.")
     return {key: _read_value(value) for key, _, value in pairs}
 
 

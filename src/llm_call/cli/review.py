@@ -28,7 +28,7 @@ def list_all(
             say("there is nothing to decide")
             return
         lines = [[case.id, state(case), f"{next(audit(case)).at:%Y-%m-%d %H:%M}", _subject(case)] for case in cases]
-        print_table(("ID", "STATE", "SINCE", "ABOUT"), lines)
+        print_table(("ID", "STATE", "SINCE (UTC)", "ABOUT"), lines)
 
     _at_the_desk(work)
 
@@ -42,8 +42,7 @@ def show(id: _ID) -> None:  # noqa: A002  (the word for it)
 
         case = await desk.case(id, seconds=0.0)
         typer.echo(f"{case.id}: {state(case)}")
-        came = case.standing
-        asked = came.asked if came else None
+        asked = case.asked
         if asked is None:
             return
         for each in asked.request.messages:
@@ -96,7 +95,7 @@ def retry(
     from llm_call.cli.output import errors_told  # noqa: PLC0415  (start-up)
 
     with errors_told():
-        said = read_provider_options(changes or ())
+        said = read_provider_options(changes or (), option="--set")
     _decide(id, by, action="retry", changes={**said, **({"feedback": feedback} if feedback else {})})
 
 
@@ -188,7 +187,8 @@ def _decide(identity: str, by: str | None, **said: Any) -> None:
         if came.what in {"bounced", "late"}:
             say(f"error: {outcome(last)}", color="red")
             raise typer.Exit(REJECTED)
-        say(f"{identity}: {state(case)}")
+        again = "the new answer was rejected too; " if said["action"] == "retry" else ""
+        say(f"{identity}: {state(case)}" + (f": {again}{outcome(last)}" if came.what == "open" else ""))
 
     _at_the_desk(work)
 
@@ -227,14 +227,14 @@ def _one_of(value: str | None, file: Path | None) -> str:
     try:
         return Path(str(file)).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{file}: {error}", hint="Give a text file.") from error
+        why = error.strerror if isinstance(error, OSError) else "it is no UTF-8"
+        raise ConfigError(f"{file}: {why}", hint="Give a text file.") from error
 
 
 def _subject(case: Any) -> str:
-    asked = case.standing.asked if case.standing else None
-    if asked is None:
+    if case.asked is None:
         return ""
-    text = " ".join(asked.request.messages[-1].text.split())
+    text = " ".join(case.asked.request.messages[-1].text.split())
     return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 3]}..."
 
 

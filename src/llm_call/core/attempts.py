@@ -15,7 +15,6 @@ from llm_call.core.domain.errors import (
     CircuitOpenError,
     DeadlineExceededError,
     LLMCallError,
-    LocalLimitError,
     OverloadedError,
     PolicyError,
     RateLimitError,
@@ -24,7 +23,7 @@ from llm_call.core.domain.response import Response
 from llm_call.core.hedging import race
 from llm_call.core.hooks import AttemptHook, AttemptScope, entered
 from llm_call.core.plan import Plan
-from llm_call.core.policy.hedging import Hedges, HedgingPolicy
+from llm_call.core.policy.hedging import LATE, Hedges, HedgingPolicy
 from llm_call.core.providers.registry import Target, TransportName
 from llm_call.core.record import AttemptSpan, CallRecord
 from llm_call.core.retry import AttemptLoop, Chance, Turn
@@ -71,7 +70,7 @@ class Attempts:
         policy = plan.retry if record.deadline is None else replace(plan.retry, deadline=record.deadline)
 
         async def may_retry(index: int, error: Exception) -> bool:
-            if isinstance(error, CircuitOpenError | LocalLimitError):
+            if isinstance(error, CircuitOpenError):
                 return True  # nothing was sent
             return await self.gates.may_retry(self._place(plan.targets[index]))
 
@@ -144,11 +143,10 @@ class Attempts:
         """
         if plan.simulated.primary_down or plan.simulated.rate_limits:
             _simulate(plan, sent)  # before the gate, which would take it for the target's own
-        elsewhere = sent.turn.target + 1 < len(plan.targets)
         permit = await self.gates.enter(
             self._place(sent.target),
             tokens=len(sent.wire.body) // _BYTES_A_TOKEN + (sent.request.settings.max_output_tokens or 0),
-            patience=min(seconds, plan.retry.patience if elsewhere else plan.retry.longest_wait),
+            patience=self._patience(plan, record, sent),
             breaker=plan.breaker,
         )
         if permit.waited:
@@ -159,6 +157,18 @@ class Attempts:
                 raise
         span.let(permit)
         return seconds
+
+    def _patience(self, plan: Plan, record: CallRecord, sent: AttemptScope) -> float:
+        """The seconds that an attempt can wait for leave, so that it most likely is answered in time after that.
+
+        Who goes out with too little time left takes the room of one that has enough.
+        """
+        elsewhere = sent.turn.target + 1 < len(plan.targets)
+        longest = plan.retry.patience if elsewhere else plan.retry.longest_wait
+        if record.deadline is None:
+            return longest
+        late = self.hedges.usual((sent.target.name, sent.call.stream), LATE) or 0.0
+        return max(min(record.deadline - self.clock.now() - late, longest), 0.0)
 
     def _place(self, target: Target) -> Place:
         """Where `target` is, for the gates. Targets are few, and asked for often."""

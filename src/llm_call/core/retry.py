@@ -35,6 +35,9 @@ class Turn(Struct, frozen=True, kw_only=True):
     why: str = ""
 
 
+_FIRST = Turn(number=1, target=0)
+
+
 def _nowhere(_failed: int, _error: Exception) -> None:
     """There is no other target."""
 
@@ -64,7 +67,7 @@ class AttemptLoop:
         self._onward = onward
         self._may_retry = may_retry
         self._failures: list[Failed] = []
-        self._turn = Turn(number=1, target=0)
+        self._turn = _FIRST
 
     async def run(self, attempt: Callable[[Turn], Awaitable[T]]) -> T:
         """What `attempt` gives.

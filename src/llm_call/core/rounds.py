@@ -166,12 +166,12 @@ class Rounds:
         )
 
     def _asked(self, plan: Plan, request: Request) -> Coroutine[Any, Any, Response]:
-        async def attempt(turn: Turn) -> Response:
+        def attempt(turn: Turn) -> Coroutine[Any, Any, Response]:
             def sent(target: Target, number: int) -> AttemptScope:
                 wire = encode(target, request, stream=plan.stream or target.profile.stream_only, strict=plan.strict)
                 return AttemptScope(number, target, wire, call=self._scope, request=request, turn=turn)
 
-            return await self._attempts.whole(plan, self._record, turn, sent, whole)
+            return self._attempts.whole(plan, self._record, turn, sent, whole)
 
         return self._attempts.run(plan, self._record, attempt)
 

@@ -5,9 +5,11 @@ from contextlib import AsyncExitStack, ExitStack, aclosing
 
 from llm_call.core.attempts import Attempts, in_time, summed_up
 from llm_call.core.domain.errors import (
+    APIError,
     AttemptTimeoutError,
     DeadlineExceededError,
     LLMCallError,
+    PolicyError,
     StreamInterruptedError,
     TransportError,
 )
@@ -44,9 +46,11 @@ class _Attempt:
         return response
 
     async def fail(self, error: LLMCallError | DiffersError) -> None:
-        """It has broken off, or says something else than what it was to repeat."""
-        self.ending.__exit__(type(error), error, error.__traceback__)
-        await self.stack.aclose()
+        """It has broken off, or says something else than what it was to repeat.
+
+        It is closed at the peer, and then over for the gate, which may let the next one out.
+        """
+        await self.stack.__aexit__(type(error), error, error.__traceback__)
 
 
 class Stream:
@@ -99,7 +103,8 @@ class Stream:
 
     async def _restart(self, attempt: _Attempt, error: LLMCallError) -> None:
         broken = self._broken(error)
-        await attempt.fail(broken)
+        # What the provider said in the stream, and that the caller's time is up, means the same as anywhere else.
+        await attempt.fail(error if isinstance(error, APIError | PolicyError) else broken)
         self._current = None
         if self._plan.recovery == "off" or not is_repeatable(self._delivered) or classify(error) == "never":
             raise broken from error

@@ -15,7 +15,6 @@ from msgspec.structs import replace
 from llm_call.core.domain.errors import ConfigError, LLMCallError, MissingCredentialError, OutputError
 from llm_call.core.domain.result import Result
 from llm_call.core.domain.trace import Failure
-from llm_call.core.domain.verdict import Verdict
 from llm_call.core.timeline import one_line
 from llm_call.runner.case import DEFAULT_PRIORITY, Case, CaseResult, Entry, configuration, read_case
 
@@ -214,7 +213,7 @@ def _with_answer(result: CaseResult, answer: Result[Any]) -> CaseResult:
     return replace(
         result,
         outcome="passed" if answer.ok else "failed",
-        why="" if answer.ok else _rejection(answer.verdicts),
+        why="" if answer.ok else _rejection(answer),
         answered_by=answer.response.model,
         answer=answer.text,
         value=answer.value,
@@ -226,11 +225,12 @@ def _with_answer(result: CaseResult, answer: Result[Any]) -> CaseResult:
     )
 
 
-def _rejection(verdicts: tuple[Verdict, ...]) -> str:
-    """Every problem that made the answer unacceptable, in one line."""
-    rejecting = [verdict for verdict in verdicts if not verdict.valid and verdict.severity == "must"]
+def _rejection(answer: Result[Any]) -> str:
+    """Every problem that made the answer unacceptable, in one line; before it, who is to decide now."""
+    asked = f"a person is asked, `llm-call review show {answer.pending.id}`: " if answer.pending else ""
+    rejecting = [verdict for verdict in answer.verdicts if not verdict.valid and verdict.severity == "must"]
     said = "; ".join(f"{verdict.validator}: {verdict.error}" for verdict in rejecting)
-    return one_line(said or "the answer was rejected")
+    return one_line(asked + (said or "the answer was rejected"))
 
 
 def _with_error(result: CaseResult, error: BaseException, *, where: str = "") -> CaseResult:

@@ -1,7 +1,8 @@
 """The engine over a scripted transport, in virtual time."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from decimal import Decimal
 from typing import Any
 
@@ -42,13 +43,14 @@ from llm_call.core.plan import Plan
 from llm_call.core.policy.backoff import Backoff
 from llm_call.core.policy.breaker import BreakerPolicy
 from llm_call.core.policy.budget import Budget
-from llm_call.core.policy.limits import Limit
+from llm_call.core.policy.limits import ConcurrencyPolicy, Limit
 from llm_call.core.policy.retry import RetryPolicy
 from llm_call.core.providers.registry import Target, codec
 from llm_call.core.state.gates import GatePolicies, Gates
-from llm_call.core.transport.base import Endpoint, Timeouts
+from llm_call.core.transport.base import Endpoint, Reply, Timeouts
 from llm_call.core.validation import build
 from llm_call.core.validation.base import Answer, Context
+from llm_call.core.wire.base import WireRequest
 from llm_call.testing.clock import FakeClock
 from llm_call.testing.scripted import (
     ScriptedReply,
@@ -421,6 +423,66 @@ def test_another_attempt_that_says_something_else_is_cancelled() -> None:
     assert caught.value.text == "hello"
     assert kinds(caught.value) == ["StreamInterruptedError", "Abandoned"]
     assert run.transport.closed_early == 1
+
+
+def broken_by(error: dict[str, Any]) -> ScriptedReply:
+    """A stream in which the provider says, after two words, that it cannot go on."""
+    begun = stream_reply(["hel", "lo"], finish_reason=None)
+    return replace(begun, pieces=(*begun.pieces, b"data: " + msgspec.json.encode({"error": error}) + b"\n\n"))
+
+
+RATE_LIMIT = {"message": "slow down", "type": "rate_limit_error", "code": "rate_limit_exceeded"}
+SHORT = Budget(seconds=2.5)
+
+
+@pytest.mark.parametrize(
+    ("first", "budget"),
+    [
+        ((stream_reply(["hel", "lo"], delay=1.0),), SHORT),
+        ((broken_by(RATE_LIMIT),), Budget(attempts=1)),
+        ((stream_reply(["hel"], finish_reason=None), stream_reply(["other", "wise"])), Budget()),
+    ],
+    ids=["the caller's time is up", "a rate limit", "a differing answer"],
+)
+def test_what_ends_a_stream_and_is_no_fault_of_its_place_does_not_open_its_breaker(
+    first: tuple[Step, ...], budget: Budget
+) -> None:
+    run = Run(*first, stream_reply(["ok"]))
+    retry = RetryPolicy(backoff=Backoff(strategy="immediate"), waits_for_breaker=False)
+    asked = plan(budget=budget, retry=retry, breaker=BreakerPolicy(failures=len(first)))
+    with pytest.raises(StreamInterruptedError):
+        run.stream(asked)
+    assert run.stream(asked)[1].text == "ok"
+
+
+class ClosesSlowly(ScriptedTransport):
+    """Takes a second to close a request at the peer."""
+
+    @asynccontextmanager
+    async def open(self, endpoint: Endpoint, request: WireRequest, timeouts: Timeouts) -> AsyncIterator[Reply]:
+        async with super().open(endpoint, request, timeouts) as reply:
+            try:
+                yield reply
+            finally:
+                await asyncio.sleep(1)
+
+
+def test_the_next_request_goes_out_when_a_broken_stream_is_closed_at_the_peer() -> None:
+    run = Run(stream_reply([]))
+    run.transport = ClosesSlowly(stream_reply(["hel"], finish_reason=None), stream_reply(["ok"]))
+    one_at_a_time = Gates(GatePolicies(concurrency=ConcurrencyPolicy(most=1)), clock=run.clock)
+    run.engine = Engine(Attempts(lambda _name: run.transport, clock=run.clock, gates=one_at_a_time))
+
+    async def read() -> str:
+        async with run.engine.stream(plan(recovery="off")) as live:
+            return "".join([piece async for piece in live])
+
+    async def both() -> list[str | BaseException]:
+        return list(await asyncio.gather(read(), read(), return_exceptions=True))
+
+    broken, whole = run.clock.run(both())
+    assert isinstance(broken, StreamInterruptedError)
+    assert (whole, run.transport.most_open) == ("ok", 1)
 
 
 def test_a_stream_that_never_comes_to_its_end_is_asked_for_as_often_as_the_policy_says() -> None:

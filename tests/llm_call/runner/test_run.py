@@ -12,6 +12,7 @@ from llm_call.core.domain.errors import ConfigError, MissingCredentialError, Out
 from llm_call.core.domain.messages import Text
 from llm_call.core.domain.response import Response, Usage
 from llm_call.core.domain.result import Result
+from llm_call.core.domain.review import Pending
 from llm_call.core.domain.trace import Trace
 from llm_call.core.domain.verdict import Problem, accepted, rejected
 from llm_call.core.timeline import one_line
@@ -64,6 +65,8 @@ class ScriptedClient:
             async with asyncio.timeout(10):  # only so that a broken runner fails, and does not hang
                 await self._during(plan.model)
         match plan.model.split("-")[0]:
+            case "pending":
+                return replace(answered("no", "too short"), pending=Pending(id="r1", reason="rejected"))
             case "rejected":
                 return answered("no", "'x' is missing", "too short")
             case "exhausted":
@@ -134,6 +137,12 @@ def test_an_accepted_answer_passes_with_its_evidence() -> None:
 def test_a_rejected_answer_fails_and_says_why(model: str, why: str) -> None:
     result = only(entry(model))
     assert (result.outcome, result.why, result.answer, result.value) == ("failed", why, "no", None)
+
+
+def test_a_case_that_waits_for_a_person_fails_and_names_the_review() -> None:
+    result = only(entry("pending"))
+    assert result.outcome == "failed"
+    assert result.why == "a person is asked, `llm-call review show r1`: contains: too short"
 
 
 @pytest.mark.parametrize(

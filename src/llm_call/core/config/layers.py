@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from itertools import takewhile
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args, get_origin
 
 import msgspec
 from msgspec import Struct
@@ -24,7 +24,7 @@ from llm_call.core.config.schema import (
 from llm_call.core.config.trust import TrustStore, restricted
 from llm_call.core.domain.errors import ConfigError
 from llm_call.core.domain.keys import canonical_keys
-from llm_call.core.domain.setting import is_path
+from llm_call.core.domain.setting import is_path, plain_type
 from llm_call.core.providers.credentials import Reference, warn_if_shared, with_references
 
 SettingPath = tuple[str, ...]
@@ -108,6 +108,12 @@ def argument_layer(arguments: Mapping[str, Any]) -> Layer:
     Raises:
         ConfigError: One is unknown or wrong.
     """
+    for name in arguments:
+        table = name.partition(".")[0]
+        if table in FIELDS and entry_type(FIELDS[table]) is not None:
+            raise ConfigError(
+                f"settings: {name!r} is no single setting", hint=f"Write a table [{table}.NAME] in a file."
+            )
     given = canonical_keys(arguments, known=variables(), aliases={}, what="settings")
     return dict(_said(name, value, "argument") for name, value in given.items())
 
@@ -191,15 +197,37 @@ def _refuse_restricted(source: _Source, trust: TrustStore) -> None:
 
 def _said(name: str, value: Any, origin: str) -> tuple[SettingPath, Found]:
     path = tuple(name.split("."))
+    if isinstance(value, str) and _is_list(path):
+        value = _items(value)
     checked = _value(path, value, lambda _: origin, strict=False)
     return path, Found(value=_placed(path, checked, Path()), origin=origin, where=origin)
 
 
+def _is_list(path: SettingPath) -> bool:
+    return get_origin(plain_type(_type(path))) is tuple
+
+
+def _items(text: str) -> Any:
+    """The items of a list that is said in one word: JSON, or with commas between them."""
+    try:
+        return msgspec.json.decode(text, type=list[Any])
+    except msgspec.MsgspecError:
+        return [item.strip() for item in text.split(",")]
+
+
+def _type(path: SettingPath) -> Any:
+    section = section_type(FIELDS[path[0]])
+    return field_types(section)[path[1]] if section else FIELDS[path[0]]
+
+
+def _choices(type_: Any) -> str:
+    plain = plain_type(type_)
+    return f"; it is one of {', '.join(get_args(plain))}" if get_origin(plain) is Literal else ""
+
+
 def _placed(path: SettingPath, value: Any, folder: Path) -> Any:
     """`value`, where it is a path from `folder`; `~` is the user's home."""
-    section = section_type(FIELDS[path[0]])
-    type_ = field_types(section)[path[1]] if section else FIELDS[path[0]]
-    return str(folder / Path(value).expanduser()) if isinstance(value, str) and is_path(type_) else value
+    return str(folder / Path(value).expanduser()) if isinstance(value, str) and is_path(_type(path)) else value
 
 
 def _references(values: Mapping[str, Any], prefix: SettingPath = ()) -> Iterator[tuple[SettingPath, Reference]]:
@@ -251,8 +279,10 @@ def _value(path: SettingPath, value: Any, where: Where, *, strict: bool) -> Any:
         inner = at.rstrip("`") if entry is not None else at.rstrip("`").removeprefix(f".{path[-1]}")
         part = re.match(r"\.(\w+)", inner)
         place = where((*path, part[1]) if part else path)
+        fields = section_type(entry)
+        type_ = field_types(fields)[part[1]] if fields and part else entry or _type(path)
         raise ConfigError(
-            f"{place}: {'.'.join(path)}{inner}: {said}", hint="docs/settings.md lists all settings."
+            f"{place}: {'.'.join(path)}{inner}: {said}{_choices(type_)}", hint="docs/settings.md lists all settings."
         ) from None
     except ConfigError as error:
         table = "" if entry is None else f"[{'.'.join(path)}] "

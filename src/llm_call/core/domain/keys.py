@@ -1,6 +1,6 @@
 """Names that people type: canonical keys for their aliases, and near names for the wrong ones."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any
 
@@ -27,9 +27,18 @@ def canonical_keys(
         name = aliases.get(key, key)
         if name not in names:
             near = near_names(str(key), (*names, *aliases), count=1)
-            hint = f"Did you mean {near[0]}?" if near else f"It takes {', '.join(names) or 'none'}."
+            hint = f"Did you mean {near[0]}?" if near else _taken(names)
             raise ConfigError(f"{what}: unknown key {key!r}", hint=hint)
         if name in result:
             raise ConfigError(f"{what}: {name!r} is given twice, once as an alias", hint=f"Keep only {name}.")
         result[name] = value
     return result
+
+
+_LISTED = 30  # more names than that are a wall, no hint
+
+
+def _taken(names: Sequence[str]) -> str:
+    if len(names) > _LISTED:
+        return f"None of the {len(names)} that it takes is like it; the documentation lists them."
+    return f"It takes {', '.join(names) or 'none'}."

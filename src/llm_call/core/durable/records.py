@@ -136,6 +136,12 @@ class Case(Struct, frozen=True, kw_only=True):
         return told[-1] if told else None
 
     @property
+    def asked(self) -> ReviewRequest | None:
+        """What a person was asked last; `None` where nobody was."""
+        asked = [link.came.asked for link in self.links if link.came and link.came.asked]
+        return asked[-1] if asked else None
+
+    @property
     def turn(self) -> int:
         """The number of the link that put the case where it stands: a page to decide on is good for one turn."""
         return max((number(each.id) for each in self.links if each.came and each.came.what in _MOVES), default=0)

@@ -44,18 +44,15 @@ class Hedges:
             taken = self._taken.setdefault(place, deque(maxlen=MEMORY))
         taken.append(seconds)
 
-    def usual(self, place: Hashable) -> float | None:
-        """How long this place usually takes: the median, where enough is known."""
+    def usual(self, place: Hashable, share: float = 0.5) -> float | None:
+        """How long this `share` of this place's answers take at the most: half of them, where enough is known."""
         taken = self._taken.get(place, ())
-        return sorted(taken)[len(taken) // 2] if len(taken) >= LEAST_SAMPLES else None
+        return sorted(taken)[int(share * len(taken))] if len(taken) >= LEAST_SAMPLES else None
 
     def delay(self, place: Hashable) -> float | None:
         """How long a call waits for this place before it is hedged; `None` where it never is."""
         self._calls += 1
-        taken = self._taken.get(place, ())
-        if not self.policy.enabled or len(taken) < LEAST_SAMPLES:
-            return None
-        return sorted(taken)[int(LATE * len(taken))]
+        return self.usual(place, LATE) if self.policy.enabled else None
 
     def may_hedge(self) -> bool:
         """Take leave to hedge one call; there is none beyond the share of all calls."""

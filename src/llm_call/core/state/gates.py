@@ -290,7 +290,7 @@ class Gates:
             if gate.slots.take():
                 return
         try:
-            await gate.slots.wait(self._common.lock, None if patience == inf else patience)
+            await gate.slots.wait(self._common.lock, patience)
         except TimeoutError:
             raise _too_long(gate, None) from None
 
@@ -338,7 +338,7 @@ class Gates:
         gate = self._gates[place] = _Gate(
             place,
             self._circuit(place, self.policies.breaker),
-            Slots(self.policies.concurrency),
+            Slots(self.policies.concurrency, self._common.clock),
             self._meter(place),
             self._budget(place),
         )

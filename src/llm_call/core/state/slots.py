@@ -1,4 +1,8 @@
-"""Places for calls under way, and the queue of those that wait for one: first come, first served.
+"""Places for calls under way, and the queue of those that wait for one: first come, first served, while it keeps moving.
+
+A queue whose first call has waited for half of what it can stands: it holds more than will be answered in time, and in
+turn each would go out when nearly all of its time is gone. So the newest goes first then, and what the place can do goes to
+calls that can still use it (adaptive LIFO: B. Maurer, "Fail at Scale", ACM Queue 13(8), 2015).
 
 A place is handed over by whoever frees it, also to another event loop or thread; one that is handed to a waiter which
 was cancelled meanwhile goes on to the next.
@@ -6,15 +10,20 @@ was cancelled meanwhile goes on to the next.
 
 import asyncio
 from collections import OrderedDict
+from math import inf
 from threading import Lock
 
 from llm_call.core.policy.limits import Concurrency, ConcurrencyPolicy
+from llm_call.core.state.common import Clock
+
+_IN_TURN = 0.5  # of its patience, for which a call waits in turn
 
 
 class _Waiter:
-    __slots__ = ("_future", "_loop", "granted")
+    __slots__ = ("_future", "_loop", "granted", "in_turn_until")
 
-    def __init__(self) -> None:
+    def __init__(self, in_turn_until: float) -> None:
+        self.in_turn_until = in_turn_until
         self._loop = asyncio.get_running_loop()
         self._future: asyncio.Future[None] = self._loop.create_future()
         self.granted = False
@@ -40,9 +49,10 @@ class _Waiter:
 class Slots:
     """The places of one gate. Everything but `wait` is called under the lock."""
 
-    __slots__ = ("_queue", "_sizes", "started", "under_way")
+    __slots__ = ("_clock", "_queue", "_sizes", "started", "under_way")
 
-    def __init__(self, policy: ConcurrencyPolicy) -> None:
+    def __init__(self, policy: ConcurrencyPolicy, clock: Clock) -> None:
+        self._clock = clock
         self.under_way = 0
         self.started = 0
         self._sizes = Concurrency(policy)
@@ -65,13 +75,13 @@ class Slots:
         self.under_way += 1
         return True
 
-    async def wait(self, lock: Lock, seconds: float | None) -> None:
-        """Take a place, for which it waits `seconds` at the most.
+    async def wait(self, lock: Lock, seconds: float) -> None:
+        """Take a place, for which it waits `seconds` at the most (which may be infinite).
 
         Raises:
             TimeoutError: It did not get one.
         """
-        waiter = _Waiter()
+        waiter = _Waiter(self._clock.now() + _IN_TURN * seconds)
         with lock:
             if self.take():
                 return
@@ -79,7 +89,7 @@ class Slots:
                 self._queue = OrderedDict()
             self._queue[waiter] = None
         try:
-            await waiter.wait(seconds)
+            await waiter.wait(None if seconds == inf else seconds)
         except BaseException as error:
             with lock:
                 if not waiter.granted:
@@ -114,6 +124,8 @@ class Slots:
         return self.under_way + 1 <= self._sizes.limit
 
     def _wake(self) -> None:
+        now = self._clock.now()
         while self._queue and self._has_room():
-            waiter, _ = self._queue.popitem(last=False)
+            stands = now > next(iter(self._queue)).in_turn_until
+            waiter, _ = self._queue.popitem(last=stands)
             self.under_way += waiter.grant()

@@ -151,6 +151,32 @@ def test_a_wrong_variable_and_a_wrong_argument_are_named(loaded: Loaded) -> None
         loaded(LLM_CALL_TRUST="perhaps")
 
 
+@pytest.mark.parametrize("said", ["[2, 4]", "2,4", "2, 4", (2, 4)])
+def test_a_list_is_said_in_one_word_as_json_or_with_commas(loaded: Loaded, said: str) -> None:
+    assert loaded(arguments={"breaker.probes": said}).config.breaker.probes == (2, 4)
+
+
+def test_a_list_of_one_can_stand_in_a_variable(loaded: Loaded) -> None:
+    assert loaded(LLM_CALL_BREAKER_EXCLUDED="RateLimitError").config.breaker.excluded == ("RateLimitError",)
+    with pytest.raises(ConfigError, match=r"breaker\.probes.*Expected `int`"):
+        loaded(LLM_CALL_BREAKER_PROBES="1,many")
+
+
+def test_what_is_to_be_chosen_from_is_told(loaded: Loaded) -> None:
+    with pytest.raises(ConfigError, match="one of immediate, basic, linear, exponential, fibonacci"):
+        loaded(LLM_CALL_RETRY_STRATEGY="faster")
+    with pytest.raises(ConfigError, match="one of log, callback, webhook, email"):
+        loaded(user="[alerts.x]\nto = 'sms'")
+
+
+def test_a_table_is_no_argument_and_a_hint_is_no_wall(loaded: Loaded) -> None:
+    for name, hint in (("limits.x.tokens_per_minute", "Write a table [limits.NAME]"), ("qqq", "documentation lists")):
+        with pytest.raises(ConfigError) as caught:
+            loaded(arguments={name: "3"})
+        assert hint in str(caught.value.hint)
+        assert len(str(caught.value.hint)) < 100
+
+
 def test_a_variable_that_is_no_setting_is_pointed_out(loaded: Loaded) -> None:
     found = loaded(LLM_CALL_DEFALT_MODEL="x", LLM_CALL_TRUST="0", OTHER="y")
     assert found.unknown_variables == ("LLM_CALL_DEFALT_MODEL is no setting. Did you mean LLM_CALL_DEFAULT_MODEL?",)

@@ -199,6 +199,24 @@ def test_calls_at_a_time_wait_in_turn() -> None:
     run(check, concurrency=ConcurrencyPolicy(most=2))
 
 
+def test_calls_that_wait_go_in_turn_until_the_first_has_waited_for_half_of_its_patience_and_the_newest_first_then() -> (
+    None
+):
+    async def check(world: World) -> None:
+        order: list[str] = []
+
+        async def call(name: str) -> None:
+            with await world.gates.enter(PLACE, patience=40) as permit:
+                order.append(name)
+                await world.clock.sleep(9)
+                permit.succeeded(9, {})
+
+        await asyncio.gather(*(call(name) for name in "abcdef"), return_exceptions=True)
+        assert "".join(order) == "abcfe"  # from second 20 on; d has waited for 40 seconds then
+
+    run(check, concurrency=ConcurrencyPolicy(most=1))
+
+
 def test_who_has_no_patience_gets_an_error_that_reads_as_a_rate_limit() -> None:
     async def check(world: World) -> None:
         await world.gates.enter(PLACE)
