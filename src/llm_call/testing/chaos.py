@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 
 from llm_call.core.domain.errors import AttemptTimeoutError, ConnectionFailedError
+from llm_call.core.state.common import GateChange
 from llm_call.core.transport.base import Endpoint, Reply, Timeouts
 from llm_call.core.wire.base import WireRequest
 
@@ -25,34 +26,42 @@ CODES = (None, None, None, None, "insufficient_quota", "context_length_exceeded"
 HINTS = ("0", "0.2", "3", "17", "100", "1e9", "-5", "inf", "nan", "soon", "Wed, 21 Oct 2015 07:28:00 GMT")
 DELAYS = (0.0, 0.0, 0.0, 0.005, 0.019, 0.3, 1.0, 5.0, 30.0, 200.0)
 FAULTS = ("refused", "unreachable", "silent", "status", "status", "status", "reset", "page", "nothing", "error", "half")
-STREAM_FAULTS = ("cut", "stalled", "garbled", "broken")
+STREAM_FAULTS = ("cut", "stalled", "garbled", "broken", "limited")
 
 _CALL = re.compile(rb'"seed":(\d+)')
 _MODEL = re.compile(rb'"model":"(\w+)"')
 _USAGE = {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15}
 _OVERLOADED = {"error": {"message": "overloaded", "type": "overloaded_error"}}
+_LIMITED = {"error": {"message": "slow down", "type": "rate_limit_error", "code": "rate_limit_exceeded"}}
 _FOREVER = 1e6
 
 
 class Sent:
     """A request as the peer saw it. `said` is what of its answer was handed over, by the kind of part; times in seconds.
 
-    `finished` is true from the moment on at which it has said why it ends, `whole` when all of it has arrived.
+    `finished` is true from the moment on at which it has said why it ends, `whole` when all of it has arrived, `late`
+    when the transport has waited for it in vain. `size` is that of its body, in bytes.
     """
 
-    def __init__(self, call: int, place: str, opened: float) -> None:
+    def __init__(self, call: int, place: str, opened: float, *, credential: str, size: int) -> None:
         self.call = call
         self.place = place
         self.opened = opened
+        self.credential = credential
+        self.size = size
         self.closed: float | None = None
         self.fate = ""
         self.said: dict[str, str] = {}
         self.finished = False
         self.whole = False
+        self.late = False
 
     def __repr__(self) -> str:
         return f"<{self.place} at {self.opened:g} {self.fate}: {self.said}{' whole' if self.whole else ''}>"
 
+
+Log = list[tuple[float, str, Sent | GateChange]]
+"""What happened, in its order: the time, what, and with what. A request is `sent`, may be `answered`, is `closed`."""
 
 Piece = tuple[bytes, str, str]
 """Bytes on the wire, and the kind and the text of what they say."""
@@ -67,6 +76,7 @@ class ChaoticTransport:
         self._calm = calm
         self._texts = texts
         self.requests: list[Sent] = []
+        self.log: Log = []
 
     def of(self, call: int) -> list[Sent]:
         """The requests of one call."""
@@ -75,15 +85,26 @@ class ChaoticTransport:
     @asynccontextmanager
     async def open(self, endpoint: Endpoint, request: WireRequest, timeouts: Timeouts) -> AsyncIterator[Reply]:
         """A reply, or its failure."""
-        sent = Sent(int(_found(_CALL, request)), f"{endpoint.base_url}/{_found(_MODEL, request)}", self._now())
+        sent = Sent(
+            int(_found(_CALL, request)),
+            f"{endpoint.base_url}/{_found(_MODEL, request)}",
+            self._now(),
+            credential=endpoint.headers.get("authorization", ""),
+            size=len(request.body),
+        )
         self.requests.append(sent)
+        self._note("sent", sent)
         try:
             yield await self._reply(sent, request, timeouts)
         finally:
             sent.closed = self._now()
+            self._note("closed", sent)
 
     async def close(self) -> None:
         """Nothing is held."""
+
+    def _note(self, what: str, sent: Sent) -> None:
+        self.log.append((self._now(), what, sent))
 
     async def _reply(self, sent: Sent, request: WireRequest, timeouts: Timeouts) -> "_Reply":
         chance = self._chance
@@ -95,11 +116,12 @@ class ChaoticTransport:
             await asyncio.sleep(timeouts.connect)
             raise AttemptTimeoutError("unreachable", stage="connect")
         delay = _FOREVER if sent.fate == "silent" else chance.choice(DELAYS)
-        await _pass(delay, timeouts.first_byte, "first byte")
+        await _pass(sent, delay, timeouts.first_byte, "first byte")
         if sent.fate == "status":
             return self._refusal(sent, timeouts)
         pieces = list(self._streamed() if request.stream else self._whole())
-        return _Reply(sent, self._damaged(sent.fate, pieces, stream=request.stream), timeouts, chance)
+        damaged = self._damaged(sent.fate, pieces, stream=request.stream)
+        return _Reply(sent, damaged, timeouts, chance, note=self._note)
 
     def _refusal(self, sent: Sent, timeouts: Timeouts) -> "_Reply":
         chance = self._chance
@@ -109,7 +131,7 @@ class ChaoticTransport:
             headers["x-should-retry"] = "false"
         sent.fate = f"{status} {code} {headers}"
         body = msgspec.json.encode({"error": {"message": "no", "code": code}})
-        return _Reply(sent, [(body, "", "")], timeouts, chance, status=status, headers=headers)
+        return _Reply(sent, [(body, "", "")], timeouts, chance, note=self._note, status=status, headers=headers)
 
     def _text(self) -> str:
         return self._chance.choice(self._texts)
@@ -167,6 +189,7 @@ class ChaoticTransport:
             "stalled": [*before, (b"", "stall", "")],
             "garbled": [*before, (b"data: {]\n\n", "", ""), *pieces[keep:]],
             "broken": [*before, (_event(_OVERLOADED), "", "")],
+            "limited": [*before, (_event(_LIMITED), "", "")],
         }
         return damaged.get(fate, pieces)
 
@@ -181,6 +204,7 @@ class _Reply:
         timeouts: Timeouts,
         chance: Random,
         *,
+        note: Callable[[str, Sent], None],
         status: int = 200,
         headers: Mapping[str, str] | None = None,
     ) -> None:
@@ -190,6 +214,7 @@ class _Reply:
         self._pieces = pieces
         self._timeouts = timeouts
         self._chance = chance
+        self._note = note
 
     async def read(self) -> bytes:
         body = b"".join([piece async for piece in self.chunks()])
@@ -200,12 +225,14 @@ class _Reply:
         sent = self._sent
         for data, kind, text in self._pieces:
             delay = _FOREVER if kind == "stall" else self._chance.choice(DELAYS) * (self._chance.random() < _PAUSES)
-            await _pass(delay, self._timeouts.between_bytes, "between bytes")
+            await _pass(sent, delay, self._timeouts.between_bytes, "between bytes")
             if kind == "reset":
                 raise ConnectionFailedError("reset")
             if kind in {"text", "reasoning", "call"}:
                 sent.said[kind] = sent.said.get(kind, "") + text
-            sent.finished = sent.finished or b'"finish_reason":"' in data
+            if not sent.finished and b'"finish_reason":"' in data:
+                sent.finished = True
+                self._note("answered", sent)
             sent.whole = sent.whole or (sent.finished and kind in {"usage", "done"})
             yield data
         sent.whole = sent.finished
@@ -219,10 +246,11 @@ def _found(pattern: re.Pattern[bytes], request: WireRequest) -> str:
 _PAUSES = 0.3  # the share of pieces that something is waited for
 
 
-async def _pass(seconds: float, limit: float, stage: str) -> None:
+async def _pass(sent: Sent, seconds: float, limit: float, stage: str) -> None:
     """Let time pass, but no more than the transport waits for."""
     await asyncio.sleep(min(seconds, limit))
     if seconds > limit:
+        sent.late = True
         raise AttemptTimeoutError(f"nothing for {limit:g} s", stage=stage)
 
 

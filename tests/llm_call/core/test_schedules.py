@@ -6,7 +6,7 @@ its seed; `LLM_CALL_SEED=<seed> pytest tests/llm_call/core/test_schedules.py -k 
 
 import asyncio
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from decimal import Decimal
 from itertools import pairwise
@@ -29,15 +29,26 @@ from llm_call.core.engine import Engine
 from llm_call.core.hooks import AttemptScope, CallScope
 from llm_call.core.plan import Plan
 from llm_call.core.policy.backoff import Backoff
+from llm_call.core.policy.breaker import BreakerPolicy
 from llm_call.core.policy.budget import Budget
 from llm_call.core.policy.escalation import Condition, Ladder, Rung, RungKind
+from llm_call.core.policy.limits import ConcurrencyPolicy, Limit
 from llm_call.core.policy.retry import RetryPolicy
+from llm_call.core.policy.retry_budget import RetryBudgetPolicy
 from llm_call.core.providers.registry import Target, codec
+from llm_call.core.state.common import GateChange
+from llm_call.core.state.gates import GatePolicies, Gates
 from llm_call.core.transport.base import Endpoint, Timeouts
 from llm_call.core.transport.deadline import _watches
 from llm_call.core.validation import build
 from llm_call.testing.chaos import ACCEPTED, ChaoticTransport, Sent
 from llm_call.testing.clock import FakeClock
+from llm_call.testing.gate_laws import (
+    faults_of_breakers,
+    faults_of_concurrency,
+    faults_of_rate,
+    faults_of_retries,
+)
 
 SCHEDULES = {"test": 10_000, "prove": 100_000}
 SEED = os.environ.get("LLM_CALL_SEED")  # read before the environment is emptied for the tests
@@ -153,6 +164,52 @@ def _ladder(chance: Random) -> Ladder | None:
     return tuple(rungs)
 
 
+def _policies(chance: Random) -> GatePolicies:
+    """Often the defaults; small numbers otherwise, so that a few calls come upon them."""
+    return GatePolicies(
+        breaker=_breaker(chance) if chance.random() < 0.7 else BreakerPolicy(),
+        concurrency=ConcurrencyPolicy(
+            adaptive=chance.random() < 0.7,
+            start=chance.choice((None, None, 1, 3)),
+            most=chance.choice((None, None, 1, 2)),
+            calm=chance.choice((0.0, 60.0)),
+        ),
+        retry_budget=RetryBudgetPolicy(
+            enabled=chance.random() < 0.9,
+            floor=chance.choice((0.0, 1.0, 2.0, 10.0)),
+            ratio=chance.choice((0.0, 0.2, 1.0)),
+            per_second=chance.choice((0.02, 0.1)),  # a gate that is dropped after 900 s has its floor again
+            most=chance.choice((1.0, 100.0)),
+        ),
+        limits=_limits(chance),
+    )
+
+
+def _breaker(chance: Random) -> BreakerPolicy:
+    return BreakerPolicy(
+        enabled=chance.random() < 0.9,
+        window=chance.choice((1.0, 20.0, 60.0)),
+        failure_ratio=chance.choice((0.1, 0.3, 0.5)),
+        failures=chance.choice((None, 1, 1, 2, 3)),
+        slow_seconds=chance.choice((None, None, None, 0.5)),
+        open_seconds=chance.choice((0.1, 1.0, 5.0)),
+        max_open_seconds=chance.choice((2.0, 30.0)),
+        probes=chance.choice(((1,), (2,), (1, 2, 4), (1, 1), (3, 1))),
+        successes=chance.choice((None, None, 1, 2)),
+    )
+
+
+def _limits(chance: Random) -> dict[str, Limit]:
+    found = {}
+    for glob in ("p/0", "p/*"):
+        if chance.random() < 0.3:
+            found[glob] = Limit(
+                requests_per_minute=chance.choice((1.0, 2.0, 6.0, None, None)),
+                tokens_per_minute=chance.choice((20.0, 60.0, 100.0, None, None)),
+            )
+    return found
+
+
 class Schedule:
     """Everything that happens, from one seed."""
 
@@ -164,17 +221,28 @@ class Schedule:
             " ".join(["so", *(chance.choice(("a", "be", "see")) for _ in range(size)), ACCEPTED]) for size in (3, 6)
         ]
         texts = (words[0], words[0], words[0], words[1], f"no {words[0][:-3]}", "")
-        self.calls = [Call(number, chance, targets) for number in range(chance.randint(1, 3))]
+        self.calls = [Call(number, chance, targets) for number in range(chance.choice((1, 2, 3, 3, 6)))]
         self.jumps = [
             (chance.uniform(0, 8), chance.choice((0.5, 20.0, 1e4))) for _ in range(chance.choice((0, 0, 1, 2)))
         ]
         self.peer = ChaoticTransport(chance, self.clock.now, calm=chance.choice((0.0, 0.3, 0.7)), texts=texts)
         self.hooks: list[str] = []
+        self.policies = _policies(chance)
+        self.gates = Gates(self.policies, clock=self.clock, listen=self._heard)
         self.engine = Engine(
-            Attempts(lambda _: self.peer, clock=self.clock, chance=chance.random, hooks=(self._attempt_hook,)),
+            Attempts(
+                lambda _: self.peer,
+                clock=self.clock,
+                chance=chance.random,
+                hooks=(self._attempt_hook,),
+                gates=self.gates,
+            ),
             call_hooks=(self._call_hook,),
         )
         self.left_behind: list[str] = []
+
+    def _heard(self, change: GateChange) -> None:
+        self.peer.log.append((self.clock.now(), change.kind, change))
 
     @contextmanager
     def _attempt_hook(self, _scope: AttemptScope) -> Iterator[None]:
@@ -295,13 +363,14 @@ def the_trace_tells_every_attempt(call: Call, sent: list[Sent]) -> None:
     for attempt, request in zip(attempts, sent, strict=True):
         held = attempt.timings.held if attempt.timings else 0.0
         assert abs(call.begun + attempt.started + held - request.opened) < 1e-6
-    for before, after in _pairs(call.trace.attempts):  # a wait may be for one that was not sent
-        assert after.wait >= 0
+    for before, after in pairwise(call.trace.attempts):
         assert after.started >= before.started + before.duration + after.wait - 1e-6
-        if before.failure is not None:
-            assert after.why or call.plan.ladder
-            if after.target == before.target and before.failure.retry_after:
-                assert after.wait >= before.failure.retry_after or call.plan.ladder
+    for each in call.trace.rounds:
+        assert (each.attempts[0].wait, each.attempts[0].why) == (0, "")
+        for before, after in pairwise(each.attempts):
+            assert before.failure is not None
+            assert after.why
+            assert after.wait >= (before.failure.retry_after or 0.0) * (after.target == before.target)
 
 
 def the_limits_hold(call: Call, sent: list[Sent]) -> None:
@@ -333,10 +402,9 @@ def a_target_is_asked_no_oftener_than_it_may(call: Call, sent: list[Sent]) -> No
     for each in call.trace.rounds:
         for name in {attempt.target for attempt in each.attempts}:
             asked = sum(attempt.target == name for attempt in each.attempts)
-            assert asked <= call.plan.retry.max_attempts or call.plan.ladder
-        for before, after in _pairs(list(each.attempts)):
-            if before.failure is not None and not call.plan.ladder:
-                _may_follow(call, before, after)
+            assert asked <= call.plan.retry.max_attempts
+        for before, after in pairwise(each.attempts):
+            _may_follow(call, before, after)
 
 
 def _may_follow(call: Call, before: Attempt, after: Attempt) -> None:
@@ -390,10 +458,6 @@ def _begins_with(said: dict[str, str], got: dict[str, str]) -> bool:
     return all(said.get(kind, "").startswith(text) for kind, text in got.items())
 
 
-def _pairs(attempts: Sequence[Attempt]) -> Iterator[tuple[Attempt, Attempt]]:
-    return pairwise(attempts)
-
-
 LAWS: tuple[Callable[[Call, list[Sent]], None], ...] = (
     the_call_ends_as_it_should,
     everything_is_closed_and_nothing_follows,
@@ -402,6 +466,106 @@ LAWS: tuple[Callable[[Call, list[Sent]], None], ...] = (
     a_target_is_asked_no_oftener_than_it_may,
     an_answer_that_arrived_is_returned,
     a_stream_is_the_beginning_of_one_answer,
+)
+
+
+# The laws of the gates
+
+
+def the_breakers_hold(schedule: Schedule) -> Iterator[str]:
+    """Nothing goes out while one is open; probes are as few as they may be; only faults of the place open it."""
+    policy = schedule.policies.breaker
+
+    def is_fault(sent: Sent, at: float) -> bool:
+        seconds = (at if sent.closed is None else sent.closed) - sent.opened
+        slow = policy.slow_seconds is not None and seconds > policy.slow_seconds - 1e-6
+        if slow or sent.late or _is_too_late(schedule.calls[sent.call].plan, sent, seconds):
+            return True
+        status = sent.fate[:3]
+        if status.isdigit():
+            return status.startswith("5") or status in {"408", "409"}
+        return sent.fate not in {"good", "limited"}
+
+    return faults_of_breakers(schedule.peer.log, policy, is_fault)
+
+
+def _is_too_late(plan: Plan, sent: Sent, seconds: float) -> bool:
+    timeouts = plan.timeouts
+    first = min(timeouts.first_token, timeouts.first_token_reasoning)
+    return seconds >= timeouts.total - 1e-6 or (not sent.said and seconds >= first - 1e-6)
+
+
+def as_many_are_out_as_may_be(schedule: Schedule) -> Iterator[str]:
+    """At most as many at a time at each place as it may have."""
+    return faults_of_concurrency(schedule.peer.log, schedule.policies.concurrency)
+
+
+def retries_are_paid_for(schedule: Schedule) -> Iterator[str]:
+    """Of each credential."""
+    repeats = {sent for call in schedule.calls for sent in _repeats(call, schedule.peer.of(call.number))}
+    return faults_of_retries(schedule.peer.log, schedule.policies.retry_budget, repeats)
+
+
+def _repeats(call: Call, sent: list[Sent]) -> Iterator[Sent]:
+    """Of a call that tells nothing of its rounds: where it had but one."""
+    if call.trace is None:
+        one = call.mode == "live" and call.plan.recovery != "buffer"
+        yield from (after for before, after in pairwise(sent if one else []) if before.place == after.place)
+        return
+    requests = iter(sent)
+    for each in call.trace.rounds:
+        asked = [next(requests) for attempt in each.attempts if attempt.sent]
+        yield from (after for before, after in pairwise(asked) if before.place == after.place)
+
+
+def the_rates_hold(schedule: Schedule) -> Iterator[str]:
+    """The requests and the tokens a minute of each limit."""
+    groups: dict[tuple[str, str], list[Sent]] = {}
+    for sent in schedule.peer.requests:
+        glob = next((each for each in schedule.policies.limits if each in {sent.place, "p/*"}), None)
+        if glob is not None:
+            groups.setdefault((glob, sent.credential), []).append(sent)
+    for (glob, _), group in groups.items():
+        limit = schedule.policies.limits[glob]
+        slack = _left_while_waiting(schedule)
+        jumped = sum(seconds for _, seconds in schedule.jumps) / 60
+        if limit.requests_per_minute is not None:
+            amounts = dict.fromkeys(group, (1.0, 0.0))
+            extra = slack + limit.requests_per_minute * jumped
+            yield from faults_of_rate(schedule.peer.log, limit.requests_per_minute, amounts, extra)
+        if limit.tokens_per_minute is not None:
+            amounts = {sent: (sent.size // 4, max(sent.size // 4 - 15, 0)) for sent in group}
+            extra = slack * max(sent.size // 4 for sent in group) + limit.tokens_per_minute * jumped
+            yield from faults_of_rate(schedule.peer.log, limit.tokens_per_minute, amounts, extra)
+
+
+def _left_while_waiting(schedule: Schedule) -> int:
+    """How many have left the queue, whose share is used by others though its time has gone by."""
+    traces = [call.trace for call in schedule.calls]
+    told = sum(not each.sent and each.duration > 0 for trace in traces if trace for each in trace.attempts)
+    return told + sum(_may_have_waited(call, schedule.peer.of(call.number)) for call in schedule.calls)
+
+
+def _may_have_waited(call: Call, sent: list[Sent]) -> bool:
+    """Whether its caller may have left in a queue: it tells of no attempt, and nothing was out when it ended."""
+    return call.trace is None and not any(each.closed == call.ended for each in sent)
+
+
+def no_permit_is_lost(schedule: Schedule) -> Iterator[str]:
+    """When all is over, nothing is under way at any gate, however it ended."""
+    for place, gate in schedule.gates._gates.items():
+        if not gate.slots.is_idle:
+            yield f"{place} has {gate.slots.under_way} under way"
+        if gate.circuit.phase.probes:
+            yield f"{place} has probes out: {gate.circuit.phase}"
+
+
+GATE_LAWS: tuple[Callable[[Schedule], Iterator[str]], ...] = (
+    the_breakers_hold,
+    as_many_are_out_as_may_be,
+    retries_are_paid_for,
+    the_rates_hold,
+    no_permit_is_lost,
 )
 
 
@@ -420,6 +584,11 @@ def hold(seed: int) -> None:
         except AssertionError as error:
             error.add_note(f"{call!r}\n{sent}\n{call.trace.attempts if call.trace else ''}")
             raise
+    for gate_law in GATE_LAWS:
+        found = list(gate_law(schedule))
+        if found:
+            log = "\n".join(f"{at:g} {what} {subject}" for at, what, subject in schedule.peer.log)
+            raise AssertionError(f"{gate_law.__name__}: {found}\n{schedule.policies}\n{log}\n{schedule.calls}")
 
 
 @pytest.mark.schedules

@@ -74,7 +74,7 @@ def classify(error: Exception) -> Outcome:
     match error:
         case AttemptTimeoutError() | AuthenticationError() | PermissionDeniedError() | UnsupportedError():
             return "elsewhere"  # a silent route is not asked again
-        case ContextWindowExceededError() | LocalLimitError():  # a limit of ours: it cannot wait that long
+        case ContextWindowExceededError() | LocalLimitError():  # the latter has waited for as long as it can, or would
             return "elsewhere"
         case RateLimitError() | ServerError():
             # The peer may say that the same request will not do better: no quota left, `x-should-retry: false`.

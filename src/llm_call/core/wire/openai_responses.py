@@ -325,6 +325,10 @@ def _reasoning(part: Reasoning, field: str, notices: Notices) -> list[dict[str, 
         notices.add(field, "dropped", "a stateless call takes reasoning only with its encrypted content")
         notices.add("provider_options.include", "emulated", "from here on the encrypted content is asked for")
         return []
+    if kind != "summary_text" and not part.text:
+        notices.add(
+            f"{field}.provider_data", "translated", "a reasoning item without text does not say of which kind it is"
+        )
     item: dict[str, Any] = {"type": "reasoning", **reasoning_texts(kind, part.text), **extra}
     if part.signature is not None:
         item["encrypted_content"] = part.signature

@@ -436,3 +436,12 @@ def test_knobs_that_need_tools_are_dropped_without_them_and_named() -> None:
     }
     named: dict[str, Any] = {"tools": (Tool(name="f"),), "tool_choice": ToolChoice(mode="required", name="f")}
     assert notices(**named) == {("tool_choice.mode", "translated")}
+
+
+def test_reasoning_without_text_says_that_its_kind_is_lost() -> None:
+    empty = Reasoning(text="", provider_data={"openai_responses": {"type": "reasoning_text"}})
+    request = Request(model="m", messages=(message("user", "hi"), Message(role="assistant", parts=(empty,))))
+    wire = OpenAIResponsesCodec().encode_request(request, stream=False, profile=Profile())
+    assert [(notice.field, notice.fate) for notice in wire.notices] == [
+        ("messages[1].parts[0].provider_data", "translated")
+    ]
