@@ -34,6 +34,9 @@ LONGEST_HINT = 3600.0
 """What is believed, in seconds, of a server that says when it will be back: a probe an hour costs nothing."""
 SHORTEST_HINT = 1.0
 _BUCKETS = 12
+_SUDDEN = 3.0
+"""Standard deviations that a twelfth of the window has to show. Without it, a busy place that goes out would be asked
+until its failures outweigh a minute of successes; looked at so often, it has to be surer."""
 _COME_BACK = 1.0  # seconds, for those that are refused while probes are out: nobody knows when these end
 _FAILURES = (
     ServerError,
@@ -49,7 +52,8 @@ class BreakerPolicy(Struct, frozen=True, kw_only=True):
     """When a place is left alone, for how long, and how it is tried again.
 
     The library's own: it opens when the failures in the window are surely more than `failure_ratio` of the calls, as
-    `surely_above` judges it: after four failures in a row, never after two. `failures` instead is the documented form:
+    `surely_above` judges it: after four failures in a row, never after two; or, for a place that was busy and well, of
+    those in the newest twelfth of it: after six. `failures` instead is the documented form:
     so many failures in the window, whatever succeeded. It stays open for as long as the server said, else
     `open_seconds`, doubled at each reopening in a row, up to `max_open_seconds`. Then `probes[0]` calls at a time are
     let through; `successes` of them (as many as are let through, where not given) lead to `probes[1]`, and so on.
@@ -229,6 +233,14 @@ class Window:
         return sum(self._counts)
 
     @property
+    def newest(self) -> tuple[int, int]:
+        """Of the newest twelfth of the window: how many failed, of how many."""
+        if not self._buckets:
+            return 0, 0
+        _number, *counts = self._buckets[-1]
+        return counts[_PLACES["failed"] - 1], sum(counts)
+
+    @property
     def slow(self) -> int:
         """Those that were answered, but slowly."""
         return self._counts[_PLACES["slow"]]
@@ -255,22 +267,25 @@ def trips(window: Window, policy: BreakerPolicy) -> str | None:
         return f"{window.failed} calls failed {within}" if window.failed >= policy.failures else None
     if surely_above(window.failed, total, policy.failure_ratio):
         return f"{window.failed} of {total} calls failed {within}"
+    recent_failed, recent = window.newest
+    if surely_above(recent_failed, recent, policy.failure_ratio, _SUDDEN):
+        return f"{recent_failed} of the last {recent} calls failed"
     if policy.slow_seconds is not None and surely_above(window.slow, total, policy.slow_ratio):
         return f"{window.slow} of {total} calls took longer than {policy.slow_seconds:g} s {within}"
     return None
 
 
-def surely_above(count: int, total: int, ratio: float) -> bool:
+def surely_above(count: int, total: int, ratio: float, deviations: float = 2.0) -> bool:
     """Whether `count` of `total` shows a share above `ratio`, so few calls as there may be.
 
     The share, before anything is known of it, is Beta(1, 1); after k of n it is Beta(k + 1, n - k + 1) (the conjugate
-    prior: Gelman et al., "Bayesian Data Analysis", section 2.4). Its mean less two standard deviations has to be above
-    `ratio`. For 0.5 that takes 4 of 4, 7 of 8, 12 of 16, 60 of 100.
+    prior: Gelman et al., "Bayesian Data Analysis", section 2.4). Its mean less so many standard deviations has to be
+    above `ratio`: for 0.5 and two of them that takes 4 of 4, 7 of 8, 12 of 16, 60 of 100; for three, 6 of 6.
     """
     hits, misses = count + 1, total - count + 1
     both = hits + misses
     mean = hits / both
-    return mean - 2 * sqrt(mean * (misses / both) / (both + 1)) > ratio
+    return mean - deviations * sqrt(mean * (misses / both) / (both + 1)) > ratio
 
 
 def counts(error: Exception, excluded: tuple[str, ...] = ()) -> bool:

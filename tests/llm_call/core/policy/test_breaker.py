@@ -76,6 +76,22 @@ def test_successes_outweigh_failures() -> None:
     assert trips(window(ok=10, failed=10), POLICY) is None
 
 
+def test_a_busy_place_that_goes_out_is_left_alone_at_once() -> None:
+    made = window(ok=600)
+    for number in range(6):
+        assert trips(made, POLICY) is None, number
+        made.add("failed", 30.0)
+    assert trips(made, POLICY) == "6 of the last 6 calls failed"
+
+
+def test_a_busy_place_that_fails_now_and_then_is_not() -> None:
+    made = window(ok=600)
+    for _ in range(20):
+        made.add("ok", 30.0)
+        made.add("failed", 30.0)
+    assert trips(made, POLICY) is None
+
+
 def test_slow_answers_open_it_only_where_that_is_asked_for() -> None:
     assert trips(window(slow=9), POLICY) is None
     assert trips(window(slow=9), BreakerPolicy(slow_seconds=5)) == "9 of 9 calls took longer than 5 s within 60 s"
