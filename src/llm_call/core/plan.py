@@ -35,14 +35,14 @@ class Plan(Struct, frozen=True, kw_only=True):
 
     `targets` are tried in order; where `order` is given, in the one that it gives for each call. `skipped` are those
     that cannot take the request. `rounds` bounds how often the model is asked in all when its answers are rejected, and
-    `ladder` says how, where it is not the default one; the targets of its rungs that name a model are in `elsewhere`. `timeouts` bound one attempt, the
-    budget's seconds the whole call. `strict` refuses a request that the target's dialect cannot express in full,
-    instead of noting what was left out. `recovery` is what becomes of a stream that breaks off after its caller has
-    seen a part: it is asked for again and continued where it repeats that part (`verified`), it ends with an error
-    (`off`), or nothing is given before the whole is there and accepted (`buffer`).
-    `toolsets` are MCP servers by the name of their set; those of the set "" are there from the first round on. `call` is what was asked for in the
-    words of `llm_config`, without its key; `again` carries it out otherwise, where a person has it go on. `breaker` is
-    one of the call's own, in the place of the client's.
+    `ladder` says how, where it is not the default one; the targets of its rungs that name a model are in `elsewhere`.
+    `timeouts` bound one attempt, the budget's seconds the whole call. `strict` refuses a request that the target's
+    dialect cannot express in full, instead of noting what was left out. `recovery` is what becomes of a stream that
+    breaks off after its caller has seen a part: it is asked for again and continued where it repeats that part
+    (`verified`), it ends with an error (`off`), or nothing is given before the whole is there and accepted (`buffer`).
+    `toolsets` are MCP servers by the name of their set; those of the set "" are there from the first round on. `call` is
+    what was asked for in the words of `llm_config`, without its key; `again` carries it out otherwise, where a person
+    has it go on. `breaker` is one of the call's own, in the place of the client's.
     """
 
     model: str
