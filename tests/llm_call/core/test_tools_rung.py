@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from llm_call.core.client import Client
-from llm_call.core.domain.errors import ConnectionFailedError
+from llm_call.core.domain.errors import ConfigError, ConnectionFailedError
 from llm_call.core.domain.result import Result
 from llm_call.core.router import Router
 from llm_call.core.tools.config import Tooling
@@ -95,3 +95,11 @@ def test_a_stream_whose_tools_are_run_gives_the_whole_answer_at_the_end() -> Non
             return "".join([piece async for piece in live])
 
     assert asyncio.run(read()) == "It is 42."
+
+
+def test_a_missing_library_is_missed_before_anything_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("llm_call.core.tools.config.find_spec", lambda _name: None)
+    transport = ScriptedTransport(chat_reply("7"))
+    with pytest.raises(ConfigError, match="MCP library"):
+        call(transport, max_attempts_before_tool_use=1, debug_tool_mcp_config=SERVERS)
+    assert transport.requests == []

@@ -10,6 +10,7 @@ environment what is named so, and PATH, HOME and LANG. No value of either is eve
 import re
 import shlex
 from collections.abc import Iterable, Mapping
+from importlib.util import find_spec
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any
@@ -127,11 +128,13 @@ class Tooling(Struct, frozen=True, kw_only=True):
         """The servers that `config` names, checked.
 
         Raises:
-            ConfigError: As `read_servers` says.
+            ConfigError: As `read_servers` says; or the extra is not installed.
         """
         servers = read_servers(
             config, folder=self.folder, variables=self.variables, allow_http=self.settings.allow_http
         )
+        if servers and find_spec("mcp") is None:  # missed here, and not when answers have been paid for
+            raise ConfigError("tools need the MCP library", hint='Run: pip install "llm-call[mcp]"')
         return Toolset(servers=servers, only=only, settings=self.settings)
 
 
