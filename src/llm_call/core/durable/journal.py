@@ -46,12 +46,16 @@ class _Entry(Struct, frozen=True, kw_only=True):
 
 
 class _Taken(Struct, frozen=True, kw_only=True):
-    """What an attempt came to. It is not in the trace where its error arose before it was made."""
+    """What an attempt came to. It is not in the trace where its error arose before it was made.
+
+    `repeated`: an earlier run had begun it too; this is kept, since the run that repeated it may end before the call.
+    """
 
     target: str
     attempt: Attempt | None
     response: Response | None = None
     error: StoredError | None = None
+    repeated: bool = False
 
 
 class _Order(Struct, frozen=True, kw_only=True):
@@ -164,19 +168,20 @@ class JournaledAttempts(Attempts):
             return record.trace(self.clock.now()).attempts[-1] if record.number > count else None
 
         async def attempt() -> _Taken:
-            if was_begun:
-                self._journal.repeated.add(count)
             try:
                 kept.append(await super(JournaledAttempts, self).whole(plan, record, turn, sent, read))
             except LLMCallError as error:
                 failed.append(error)
-                return _Taken(target=target.name, attempt=made(), error=StoredError.of(error))
-            return _Taken(target=target.name, attempt=made(), response=kept[0])  # type: ignore[arg-type]  # no embeddings here
+                return _Taken(target=target.name, attempt=made(), error=StoredError.of(error), repeated=was_begun)
+            return _Taken(target=target.name, attempt=made(), response=kept[0], repeated=was_begun)  # type: ignore[arg-type]  # no embeddings here
 
         body, _ = await self._journal.step("attempt", attempt)
+        taken = msgspec.json.decode(body, type=_Taken)
+        if taken.repeated:
+            self._journal.repeated.add(count)
         if failed:
             raise failed[0]
-        return kept[0] if kept else _again(msgspec.json.decode(body, type=_Taken), target, record)  # type: ignore[return-value]
+        return kept[0] if kept else _again(taken, target, record)  # type: ignore[return-value]
 
 
 def _again(taken: _Taken, target: Target, record: CallRecord) -> Response:

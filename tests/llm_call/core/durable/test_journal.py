@@ -80,6 +80,19 @@ def test_wherever_it_dies_the_same_comes_of_it_and_only_what_was_in_flight_is_se
         assert [each.failure is None for each in result.trace.attempts] == [False, True, False, True]
 
 
+def test_what_was_sent_again_is_told_also_where_the_run_that_did_so_died_later() -> None:
+    record: list[tuple[str, str]] = []
+    Process(record, *STEPS).run("whole")
+    first = next(number for number, (name, _) in enumerate(record, start=1) if name == "attempt")
+    kept: list[tuple[str, str]] = []
+    for name, dies in (("first", first), ("second", first + 2)):
+        with pytest.raises(Killed):
+            Process(kept, *STEPS, dies=dies).run(name)
+    result, journal = Process(kept, *STEPS[1:]).run("third")
+    assert (result.value, journal.repeated) == ({"age": 7}, {1})
+    assert [REPEATED in each.why for each in result.trace.attempts] == [True, False, False, False]
+
+
 def test_the_trace_of_a_call_that_was_taken_from_the_record_is_the_one_that_was_recorded() -> None:
     record: list[tuple[str, str]] = []
     steps = (error_reply(503), chat_reply('{"age": 7}', delay=2.0))
