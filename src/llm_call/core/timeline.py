@@ -260,9 +260,13 @@ def _cut(text: str, length: int, mark: str) -> str:
     return f"{text[:left]}{mark}{text[len(text) - (length - 1 - left) :]}"
 
 
+_INSTANT = 1e-9
+"""Seconds below which nothing has a length that could be drawn."""
+
+
 def _bar(line: Line, total: float, cells: int, glyphs: Glyphs) -> str:
     """`cells` columns of which those are drawn in which the line's time passes, at least one."""
-    scale = cells / total if total else 0.0
+    scale = cells / total if total > _INSTANT else 0.0
     start = min(round(line.offset * scale), cells - 1)
     end = max(start + 1, min(cells, round((line.offset + line.duration) * scale)))
     drawn = _drawn(line, end - start, glyphs)
@@ -273,7 +277,7 @@ def _drawn(line: Line, cells: int, glyphs: Glyphs) -> str:
     if line.kind != "attempt":
         return glyphs.waiting * cells
     timings = line.timings
-    if timings is None or not line.duration:
+    if timings is None or line.duration <= _INSTANT:
         return glyphs.answering * cells
     begun = timings.first_event if timings.first_event is not None else timings.head
     scale = cells / line.duration

@@ -177,6 +177,12 @@ def test_no_text_steers_a_terminal_and_every_bar_fits(trace: Trace, width: int, 
     assert all(row.isprintable() for row in markdown(lines).splitlines())
 
 
+def test_an_attempt_of_no_length_that_could_be_drawn_has_its_bar() -> None:
+    brief = Attempt(number=1, target="a/b", started=0.0, duration=2.3e-309, timings=Timings(held=1.0, end=1.0))
+    lines = timeline(Trace(model="m", rounds=(Round(number=1, rung="ask", attempts=(brief,)),), duration=2.3e-309))
+    assert any("a/b" in row.text for row in charted(lines, 80, Glyphs()))
+
+
 def test_a_long_name_is_cut_in_its_middle() -> None:
     line = Line(kind="attempt", text="attempt 1 openrouter/meta-llama/llama-3.3-70b-instruct", duration=1.0)
     text = next(charted([line], 60, ASCII)).text
