@@ -89,7 +89,7 @@ def _changed(seen: _Seen, policy: BreakerPolicy, at: float, change: GateChange, 
         seen.state, seen.answered, seen.probes, seen.tried = "half_open", 0, set(), set()
     elif change.kind == "closed":
         least = sum(policy.successes or size for size in policy.probes)
-        if seen.state == "half_open" and seen.answered < least:
+        if seen.state != "forgotten" and seen.answered < least:
             yield f"{change.place} is trusted again after {seen.answered} of {least} answers"
         seen.state, seen.ended = "closed", {}
 

@@ -453,7 +453,8 @@ def test_who_waited_in_an_event_loop_that_is_gone_is_passed_over() -> None:
     loop.run_until_complete(asyncio.sleep(0))
     loop.close()
     first.release()
-    asyncio.run(gates.enter(PLACE, patience=5)).release()
+    asyncio.run(gates.enter(PLACE, patience=5)).release()  # raises where the place went to who is gone
+    assert gates._gates[PLACE].slots.is_idle
     gone._log_destroy_pending = False  # type: ignore[attr-defined]
 
 
